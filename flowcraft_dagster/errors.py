@@ -1,0 +1,287 @@
+"""Every error this package raises on purpose, in one tree.
+
+::
+
+    FlowcraftError                      base: message, hint, fields, retryable
+    +-- BlueprintError                  a blueprint is refused (blueprint_id, node_id, field)
+    |   +-- UnknownBlueprint            no blueprint with that id is known here
+    +-- ExpressionError                 an expression cannot be parsed or is over a limit
+    +-- SerializationError              a value is not JSON (path)
+    +-- SizeLimitExceeded               a context, output or file is over its limit
+    +-- SettingsError                   a setting has no usable value (name)
+    +-- AppLoadError                    MODULE:ATTR does not lead to an app (target)
+    +-- NodeError                       a node's own failure; ends its branch
+    |   +-- FatalNodeError              no retry, no fallback
+    |   +-- NodeTimeout                 one attempt ran longer than ``config.timeout``
+    |   +-- NodeNotRegistered           no implementation for ``uses`` in this worker
+    |   +-- NodeCrashLoop               the node killed its process again and again
+    |   +-- LoopLimitExceeded           a loop reached the limit of iterations
+    |   +-- SubflowFailed               the child run did not complete
+    +-- RunError                        a request about a run cannot be carried out (run_id)
+    |   +-- RunNotFound
+    |   +-- RunConflict                 same run id, other blueprint or context
+    |   +-- RunFinished                 the run has ended; finished runs never change
+    |   +-- NotWaiting                  the named node does not wait for an answer
+    |   +-- AmbiguousWait               several activations of the node wait
+    |   +-- AlreadyAnswered             the wait was answered by another request
+    |   +-- WaitTimeout                 the caller's patience ended; the run goes on
+    +-- MessageError                    a queue message cannot be read; goes to the dead letters
+    +-- InfrastructureError             a server or disk is away; retryable, never fails a run
+        +-- StoreUnavailable
+        +-- QueueUnavailable
+        +-- StorageReadOnly
+        +-- SchemaMismatch              the store has a layout that is not ours
+
+A message is built from the class's template and the fields, and ``hint`` says what to do next, so
+logs, tests and the command line agree on the wording.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class FlowcraftError(Exception):
+    """Base of every error of this package.
+
+    Attributes:
+        fields: what the message was built from, by name.
+        hint: one sentence saying what to do next; may be empty.
+        retryable: whether the same call may succeed later without a change.
+    """
+
+    template: ClassVar[str] = "{reason}"
+    hint_template: ClassVar[str] = ""
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, reason: str = "", **fields: Any) -> None:
+        self.fields: dict[str, Any] = {"reason": reason, **fields}
+        super().__init__(self._fill(self.template))
+
+    def _fill(self, template: str) -> str:
+        known = {"reason": ""} | self.fields
+        return template.format_map(_Fields(known)).strip()
+
+    @property
+    def hint(self) -> str:
+        """What to do next, in one sentence; empty where there is nothing to say."""
+        return self._fill(self.hint_template)
+
+    def __getattr__(self, name: str) -> Any:
+        fields = self.__dict__.get("fields", {})
+        if name in fields:
+            return fields[name]
+        raise AttributeError(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.fields))
+
+
+class _Fields(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def _rebuild(kind: type[FlowcraftError], fields: dict[str, Any]) -> FlowcraftError:
+    return kind(**fields)
+
+
+class BlueprintError(FlowcraftError):
+    """A blueprint is refused. Fields: blueprint_id, node_id (or edge), field, reason."""
+
+    template = "blueprint '{blueprint_id}'{where}: {reason}"
+    hint_template = "Mend the blueprint, then check it with 'flowcraft-dagster lint FILE.json'."
+
+    def __init__(
+        self, reason: str, *, blueprint_id: str = "?", node_id: str | None = None, field: str | None = None
+    ) -> None:
+        where = f", node '{node_id}'" if node_id is not None else ""
+        where += f", field '{field}'" if field is not None else ""
+        super().__init__(reason, blueprint_id=blueprint_id, node_id=node_id, field=field, where=where)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = {k: v for k, v in self.fields.items() if k != "where"}
+        return (_rebuild, (type(self), fields))
+
+
+class UnknownBlueprint(FlowcraftError):
+    """No blueprint with that id is known here. Fields: blueprint_id, known."""
+
+    template = "blueprint '{blueprint_id}' is not known here"
+    hint_template = "Known: {known}. Register it on the app or name the app that has it with --app MODULE:ATTR."
+
+    def __init__(self, *, blueprint_id: str, known: str = "none", reason: str = "") -> None:
+        super().__init__(reason, blueprint_id=blueprint_id, known=known)
+
+
+class ExpressionError(FlowcraftError):
+    """An expression cannot be parsed or is over a limit. Fields: expression, reason, position."""
+
+    template = "expression {expression!r}: {reason}"
+    hint_template = "Expressions are property paths and JavaScript operators; calls are not allowed."
+
+
+class SerializationError(FlowcraftError):
+    """A value is not JSON. Fields: path (where in the value), kind (its type)."""
+
+    template = "{path}: a value of type {kind} is not JSON{reason}"
+    hint_template = "Use numbers, strings, booleans, None, lists and string-keyed dicts."
+
+
+class SizeLimitExceeded(FlowcraftError):
+    """Something is over its limit. Fields: what, size, limit (both in bytes)."""
+
+    template = "{what} has {size} bytes, over the limit of {limit}"
+    hint_template = "Keep large data in an object store and pass its address, or raise the limit in the settings."
+
+
+class SettingsError(FlowcraftError):
+    """A setting has no usable value. Fields: name, reason."""
+
+    template = "setting {name}: {reason}"
+    hint_template = "Set {name} in the environment or pass it to the settings; see docs/reference/settings.md."
+
+
+class AppLoadError(FlowcraftError):
+    """MODULE:ATTR does not lead to an app. Fields: target, reason."""
+
+    template = "app '{target}': {reason}"
+    hint_template = "Give MODULE:ATTR, for example 'examples.moderation:app', with the module importable from here."
+
+
+class NodeError(FlowcraftError):
+    """A node's own failure. It is retried, handed to the fallback, or ends its branch."""
+
+
+class FatalNodeError(NodeError):
+    """Raise it in a node to fail at once: no retry and no fallback."""
+
+
+class NodeTimeout(NodeError):
+    """One attempt ran longer than allowed. Fields: node_id, timeout_ms."""
+
+    template = "node '{node_id}' ran longer than {timeout_ms} ms"
+    hint_template = "Raise config.timeout (milliseconds an attempt) or make the node faster."
+
+
+class NodeNotRegistered(NodeError):
+    """This worker has no implementation for a node kind. Fields: uses, known."""
+
+    template = "no node kind '{uses}' is registered here"
+    hint_template = "Register it with @app.node('{uses}') in the app that the worker loads."
+
+
+class NodeCrashLoop(FatalNodeError):
+    """The node killed the process that ran it. Fields: node_id, deaths."""
+
+    template = "node '{node_id}' killed its process {deaths} times"
+    hint_template = "Look for a segmentation fault or memory exhaustion in the node, then retry the run."
+
+
+class LoopLimitExceeded(FatalNodeError):
+    """A loop reached the limit of iterations. Fields: node_id, limit."""
+
+    template = "loop '{node_id}' reached the limit of {limit} iterations"
+    hint_template = "Check the loop's condition, or raise FLOWCRAFT_MAX_ITERATIONS."
+
+
+class SubflowFailed(NodeError):
+    """The child run of a sub-flow did not complete. Fields: node_id, child_run_id, status, reason."""
+
+    template = "sub-flow '{node_id}' (run {child_run_id}) ended {status}: {reason}"
+
+
+class RunError(FlowcraftError):
+    """A request about a run cannot be carried out. Fields: run_id."""
+
+    template = "run '{run_id}': {reason}"
+
+
+class RunNotFound(RunError):
+    """No run with that id. Fields: run_id."""
+
+    template = "run '{run_id}' is not known"
+    hint_template = "List runs with 'flowcraft-dagster runs'; check FLOWCRAFT_BACKEND and FLOWCRAFT_HOME."
+
+
+class RunConflict(RunError):
+    """A run id is taken by another blueprint or context. Fields: run_id, reason."""
+
+    template = "run '{run_id}' exists already with {reason}"
+    hint_template = "Choose another run id, or start with the same blueprint and context to get that run."
+
+
+class RunFinished(RunError):
+    """The run has ended; finished runs never change. Fields: run_id, status."""
+
+    template = "run '{run_id}' is {status} and never changes again"
+    hint_template = "Start a new run."
+
+
+class NotWaiting(RunError):
+    """The named node does not wait. Fields: run_id, node_id, waiting."""
+
+    template = "run '{run_id}': node '{node_id}' does not wait for an answer"
+    hint_template = "Waiting now: {waiting}."
+
+
+class AmbiguousWait(RunError):
+    """Several activations of the node wait. Fields: run_id, node_id, activations."""
+
+    template = "run '{run_id}': several activations of node '{node_id}' wait"
+    hint_template = "Name one of: {activations}."
+
+
+class AlreadyAnswered(RunError):
+    """The wait was answered by another request. Fields: run_id, activation."""
+
+    template = "run '{run_id}': '{activation}' was answered already"
+    hint_template = "The first answer stands; look at the run with 'flowcraft-dagster status {run_id}'."
+
+
+class WaitTimeout(RunError):
+    """The caller's patience ended; the run goes on. Fields: run_id, status, timeout_seconds."""
+
+    template = "run '{run_id}' is still {status} after {timeout_seconds} s"
+    hint_template = "The run goes on; wait again or look with 'flowcraft-dagster status {run_id}'."
+
+
+class MessageError(FlowcraftError):
+    """A queue message cannot be read. Fields: reason."""
+
+    template = "unreadable message: {reason}"
+    hint_template = "See it with 'flowcraft-dagster dead-letters list'."
+
+
+class InfrastructureError(FlowcraftError):
+    """A server or disk is away. Work pauses and goes on later; no run fails from it."""
+
+    retryable = True
+
+
+class StoreUnavailable(InfrastructureError):
+    """The state store does not answer. Fields: store, reason."""
+
+    template = "state store {store} is away: {reason}"
+    hint_template = "Nothing is lost; check the server with 'flowcraft-dagster doctor'."
+
+
+class QueueUnavailable(InfrastructureError):
+    """The job queue does not answer. Fields: queue, reason."""
+
+    template = "job queue {queue} is away: {reason}"
+    hint_template = "Nothing is lost; check the broker with 'flowcraft-dagster doctor'."
+
+
+class StorageReadOnly(InfrastructureError):
+    """The data folder cannot be written. Fields: path, reason."""
+
+    template = "cannot write to {path}: {reason}"
+    hint_template = "Free space or give write permission, or set FLOWCRAFT_HOME to another folder."
+
+
+class SchemaMismatch(FlowcraftError):
+    """The store has a layout that is not ours. Fields: table, reason."""
+
+    template = "table {table}: {reason}"
+    hint_template = "Nothing was written. Use another keyspace or table name, or move the foreign table away."
