@@ -3,7 +3,7 @@
 ::
 
     FlowcraftError                      base: message, hint, fields, retryable
-    +-- BlueprintError                  a blueprint is refused (blueprint_id, node_id, field)
+    +-- BlueprintError                  a blueprint is refused (blueprint_id, node_id or edge, field)
     |   +-- UnknownBlueprint            no blueprint with that id is known here
     +-- ExpressionError                 an expression cannot be parsed or is over a limit
     +-- SerializationError              a value is not JSON (path)
@@ -39,6 +39,11 @@ logs, tests and the command line agree on the wording.
 from __future__ import annotations
 
 from typing import Any, ClassVar
+
+
+def one_line(text: str) -> str:
+    """Escape what is not printable: line breaks or lone surrogates in an id must not break a log or a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class FlowcraftError(Exception):
@@ -87,17 +92,27 @@ def _rebuild(kind: type[FlowcraftError], fields: dict[str, Any]) -> FlowcraftErr
 
 
 class BlueprintError(FlowcraftError):
-    """A blueprint is refused. Fields: blueprint_id, node_id (or edge), field, reason."""
+    """A blueprint is refused. Fields: blueprint_id, node_id or edge (``source -> target``), field, reason."""
 
     template = "blueprint '{blueprint_id}'{where}: {reason}"
     hint_template = "Mend the blueprint, then check it with 'flowcraft-dagster lint FILE.json'."
 
     def __init__(
-        self, reason: str, *, blueprint_id: str = "?", node_id: str | None = None, field: str | None = None
+        self,
+        reason: str,
+        *,
+        blueprint_id: str = "?",
+        node_id: str | None = None,
+        edge: str | None = None,
+        field: str | None = None,
     ) -> None:
         where = f", node '{node_id}'" if node_id is not None else ""
+        where += f", edge '{edge}'" if edge is not None else ""
         where += f", field '{field}'" if field is not None else ""
-        super().__init__(reason, blueprint_id=blueprint_id, node_id=node_id, field=field, where=where)
+        super().__init__(reason, blueprint_id=blueprint_id, node_id=node_id, edge=edge, field=field, where=where)
+
+    def _fill(self, template: str) -> str:
+        return one_line(super()._fill(template))
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = {k: v for k, v in self.fields.items() if k != "where"}

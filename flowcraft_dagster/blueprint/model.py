@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import orjson
 
@@ -52,6 +52,18 @@ class NodeConfig:
     timeout: float | None = None
     fallback: str | None = None
     join_strategy: JoinStrategy = "all"
+
+
+class NodeOptions(TypedDict, total=False):
+    """The fields of :class:`NodeConfig` as keyword arguments."""
+
+    max_retries: int
+    retry_delay: float
+    retry_backoff: float
+    retry_max_delay: float | None
+    timeout: float | None
+    fallback: str | None
+    join_strategy: JoinStrategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +125,7 @@ class Blueprint:
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the canonical JSON form, 64 hexadecimal digits; equal for equal blueprints."""
-        canonical = orjson.dumps(self.to_json(), option=orjson.OPT_SORT_KEYS)
+        canonical = orjson.dumps(_unify_numbers(self.to_json()), option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(canonical).hexdigest()
 
     @property
@@ -132,6 +144,15 @@ class Blueprint:
         if self.metadata:
             document["metadata"] = dict(self.metadata)
         return document
+
+
+def _unify_numbers(value: Any) -> Any:
+    # JavaScript has one kind of number: a copy that passed through it says 1 where this one says 1.0.
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**63 else value
+    if isinstance(value, Mapping):
+        return {key: _unify_numbers(item) for key, item in value.items()}
+    return [_unify_numbers(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 _CONFIG_NAMES = (

@@ -105,19 +105,31 @@ def get_member(value: Any, name: Any) -> Any:
 
     Args:
         value: any JSON value; null and undefined have no members.
-        name: a property name; numbers and numeric text index lists and strings.
+        name: a property name; numbers and numeric text index lists and strings (by UTF-16 code unit).
 
     Returns:
         The member, or ``UNDEFINED``.
     """
     if isinstance(value, Mapping):
         return value.get(name if isinstance(name, str) else to_text(name), UNDEFINED)
+    if isinstance(value, str) and not value.isascii():
+        return _get_code_unit(value, name)
     if isinstance(value, (str, Sequence)):
         if name == "length":
             return len(value)
         index = _as_index(name)
         return value[index] if index is not None and index < len(value) else UNDEFINED
     return UNDEFINED
+
+
+def _get_code_unit(text: str, name: Any) -> Any:
+    units = text.encode("utf-16-le", "surrogatepass")
+    if name == "length":
+        return len(units) // 2
+    index = _as_index(name)
+    if index is None or index * 2 >= len(units):
+        return UNDEFINED
+    return units[index * 2 : index * 2 + 2].decode("utf-16-le", "surrogatepass")
 
 
 def walk_path(value: Any, parts: Sequence[str]) -> Any:
@@ -129,11 +141,15 @@ def walk_path(value: Any, parts: Sequence[str]) -> Any:
     return value
 
 
+_MAX_INDEX: Final = 2**53 - 1
+
+
 def _as_index(name: Any) -> int | None:
     if isinstance(name, bool):
         return None
     if isinstance(name, (int, float)):
-        return int(name) if name >= 0 and name == int(name) else None
-    if isinstance(name, str) and name.isascii() and name.isdigit() and (name == "0" or name[0] != "0"):
-        return int(name)
+        return int(name) if 0 <= name <= _MAX_INDEX and name == int(name) else None
+    # Longer digits are no index of anything, and Python refuses to read very long ones.
+    if isinstance(name, str) and len(name) <= 16 and name.isascii() and name.isdigit():
+        return int(name) if name == "0" or name[0] != "0" else None
     return None

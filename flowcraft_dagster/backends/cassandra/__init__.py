@@ -1,0 +1,1 @@
+"""State in Cassandra: runs, their listings, and the records of workers."""

@@ -1,0 +1,1 @@
+"""What the offline model can answer, one module for each subject."""

@@ -1,0 +1,183 @@
+"""The only module that imports the Cassandra driver: connecting, and telling its errors apart."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from flowcraft_dagster.backends.cassandra.reactor import prepare_reactor
+from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
+from flowcraft_dagster.errors import SettingsError
+
+REACTOR = prepare_reactor()
+
+from cassandra import (  # noqa: E402  # the reactor must be chosen before
+    AuthenticationFailed,
+    ConsistencyLevel,
+    DriverException,
+    InvalidRequest,
+    ProtocolVersion,
+    RequestValidationException,
+    Unauthorized,
+    UnsupportedOperation,
+)
+from cassandra.auth import PlainTextAuthProvider  # noqa: E402
+from cassandra.cluster import (  # noqa: E402
+    EXEC_PROFILE_DEFAULT,
+    Cluster,
+    ExecutionProfile,
+    NoHostAvailable,
+    ResultSet,
+    Session,
+)
+from cassandra.connection import ConnectionException  # noqa: E402
+from cassandra.policies import (  # noqa: E402
+    ConstantReconnectionPolicy,
+    DCAwareRoundRobinPolicy,
+    RetryPolicy,
+    TokenAwarePolicy,
+)
+from cassandra.protocol import ErrorMessage, SyntaxException  # noqa: E402
+from cassandra.query import UNSET_VALUE, BatchStatement, BatchType, PreparedStatement, tuple_factory  # noqa: E402
+from cassandra.util import uuid_from_time  # noqa: E402
+
+__all__ = [
+    "ERRORS",
+    "REACTOR",
+    "UNSET_VALUE",
+    "BatchStatement",
+    "BatchType",
+    "ConsistencyLevel",
+    "PreparedStatement",
+    "ResultSet",
+    "Session",
+    "connect_cluster",
+    "describe_error",
+    "is_refusal",
+    "uuid_from_time",
+]
+
+RECONNECT_SECONDS = 1.0
+
+ERRORS = (DriverException, NoHostAvailable, ConnectionException, ErrorMessage, OSError)
+"""What driver and server raise. Unless it is a refusal, nothing is known of the request's outcome."""
+
+
+class NeverRetry(RetryPolicy):  # type: ignore[misc]  # the driver has no types
+    """Leave every retry to the session: only it knows how to find out what an unknown outcome was."""
+
+    def on_read_timeout(self, *args: Any, **kwargs: Any) -> tuple[int, None]:
+        """Raise it."""
+        return self.RETHROW, None
+
+    def on_write_timeout(self, *args: Any, **kwargs: Any) -> tuple[int, None]:
+        """Raise it."""
+        return self.RETHROW, None
+
+    def on_unavailable(self, *args: Any, **kwargs: Any) -> tuple[int, None]:
+        """Raise it."""
+        return self.RETHROW, None
+
+    def on_request_error(self, *args: Any, **kwargs: Any) -> tuple[int, None]:
+        """Raise it."""
+        return self.RETHROW, None
+
+
+def connect_cluster(settings: CassandraSettings) -> tuple[Cluster, Session]:
+    """Connect; blocks for up to ``connect_seconds`` for each contact point.
+
+    Raises:
+        SettingsError: certificates or bundle cannot be used. Everything else is one of ``ERRORS``.
+    """
+    levels = ConsistencyLevel.name_to_value
+    profile = ExecutionProfile(
+        # Writes of one run go to the same coordinator, which keeps conditional writes from contending.
+        load_balancing_policy=TokenAwarePolicy(
+            DCAwareRoundRobinPolicy(local_dc=settings.datacenter or ""), shuffle_replicas=False
+        ),
+        retry_policy=NeverRetry(),
+        consistency_level=levels[settings.consistency],
+        serial_consistency_level=levels[settings.serial_consistency],
+        request_timeout=settings.request_seconds,
+        # Named tuples cost a new class for each answer.
+        row_factory=tuple_factory,
+    )
+    options: dict[str, Any] = {
+        "execution_profiles": {EXEC_PROFILE_DEFAULT: profile},
+        "reconnection_policy": ConstantReconnectionPolicy(RECONNECT_SECONDS, None),
+        "connect_timeout": settings.connect_seconds,
+        "control_connection_timeout": settings.connect_seconds,
+        "idle_heartbeat_interval": 10,
+        "idle_heartbeat_timeout": 10,
+        "monitor_reporting_enabled": False,
+    }
+    if settings.username is not None and settings.password is not None:
+        options["auth_provider"] = PlainTextAuthProvider(settings.username, settings.password.get_secret_value())
+    if settings.secure_connect_bundle is not None:
+        options["cloud"] = {
+            "secure_connect_bundle": str(settings.secure_connect_bundle),
+            # The bundle may lie in a folder that cannot be written.
+            "use_default_tempdir": True,
+        }
+    else:
+        options["contact_points"] = list(settings.contact_points)
+        options["port"] = settings.port
+        if settings.tls:
+            options["ssl_context"] = make_tls_context(settings)
+            options["ssl_options"] = {"check_hostname": settings.tls_check_hostname}
+    if settings.is_encrypted and REACTOR == "asyncio":
+        raise SettingsError(
+            "the driver's asyncio reactor cannot do TLS; install a cassandra-driver that was built with libev",
+            name="CASSANDRA_TLS",
+        )
+    try:
+        cluster = Cluster(**options)
+    except (OSError, ValueError, KeyError) as error:
+        if settings.secure_connect_bundle is None:
+            raise
+        raise SettingsError(f"cannot be used: {error}", name="CASSANDRA_SECURE_CONNECT_BUNDLE") from None
+    try:
+        return cluster, cluster.connect()
+    except BaseException:
+        cluster.shutdown()
+        raise
+
+
+def make_tls_context(settings: CassandraSettings) -> ssl.SSLContext:
+    """The TLS side of a connection.
+
+    Raises:
+        SettingsError: a certificate or key cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=str(settings.tls_ca_file) if settings.tls_ca_file else None)
+        context.check_hostname = settings.tls_check_hostname
+        if settings.tls_cert_file is not None and settings.tls_key_file is not None:
+            context.load_cert_chain(str(settings.tls_cert_file), str(settings.tls_key_file))
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"certificate or key cannot be read: {error}", name="CASSANDRA_TLS") from None
+    return context
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the server understood the request and will refuse it again: a missing table or right."""
+    kinds = (RequestValidationException, InvalidRequest, Unauthorized, AuthenticationFailed, UnsupportedOperation)
+    if isinstance(error, NoHostAvailable):
+        causes = list(error.errors.values()) if isinstance(error.errors, dict) else []
+        return bool(causes) and all(is_refusal(cause) for cause in causes)
+    return isinstance(error, (*kinds, SyntaxException))
+
+
+def describe_error(error: BaseException) -> str:
+    """An error in one line. The driver's errors carry no values of statements."""
+    if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict) and error.errors:
+        host, cause = next(iter(error.errors.items()))
+        return f"no host answers; {host}: {describe_error(cause) if isinstance(cause, BaseException) else cause}"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:300]
+
+
+def protocol_name(session: Session) -> str:
+    """The protocol version in use, for health reports."""
+    version = session.cluster.protocol_version
+    return f"v{version}" if version in ProtocolVersion.SUPPORTED_VERSIONS else str(version)

@@ -1,0 +1,393 @@
+"""Requests to Cassandra from an asyncio loop: many under way at a time, none with a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from flowcraft_dagster.backends.cassandra import driver
+from flowcraft_dagster.backends.cassandra.schema import Column, Table, find_missing, write_keyspace
+from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
+from flowcraft_dagster.backends.cassandra.statements import write_statements
+from flowcraft_dagster.errors import StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+Rows = list[tuple[Any, ...]]
+Answer = tuple[Rows, Any]
+"""The rows of one page, and the driver's response."""
+
+Bound = Any
+"""A statement with its values."""
+
+Part = tuple[str, Sequence[Any]]
+"""A statement's name and its values."""
+
+T = TypeVar("T")
+
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 1.0
+_PAGE_ROWS = {"read_run": 200, "read_more": 200}
+
+
+class Unanswered(Exception):  # never leaves this package
+    """A request failed in a way that leaves open whether it took effect."""
+
+
+class CassandraSession:
+    """One connection pool, used from one asyncio loop.
+
+    Results arrive on the driver's thread; they are collected and handed to the loop together, so that a thousand
+    answers wake it once. Plain statements are idempotent and repeated until ``give_up_seconds``; conditional ones
+    are sent once by :meth:`attempt`, since only the caller can tell whether an unanswered one took effect.
+
+    Args:
+        settings: where and how.
+        dice: for the jitter of pauses.
+
+    Attributes:
+        requests: how many requests were sent.
+        unanswered: how many of them had an unknown outcome.
+    """
+
+    def __init__(self, settings: CassandraSettings, dice: random.Random | None = None) -> None:
+        self.settings = settings
+        self.requests = 0
+        self.unanswered = 0
+        self._dice = dice or random.Random()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._cluster: Any = None
+        self._session: Any = None
+        self._prepared: dict[str, Any] = {}
+        self._preparing = asyncio.Lock()
+        self._answers: deque[tuple[asyncio.Future[Answer], Answer | None, BaseException | None]] = deque()
+        self._handover = threading.Lock()
+        self._handover_due = False
+        self._under_way = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._serial = driver.ConsistencyLevel.name_to_value[settings.serial_consistency]
+        self._consistency = driver.ConsistencyLevel.name_to_value[settings.consistency]
+
+    async def open(self) -> None:
+        """Connect, unless connected.
+
+        Raises:
+            StoreUnavailable: nobody answers.
+            SettingsError: certificates or bundle cannot be used.
+        """
+        if self._session is not None:
+            return
+        self._loop = asyncio.get_running_loop()
+        try:
+            self._cluster, self._session = await asyncio.to_thread(driver.connect_cluster, self.settings)
+        except driver.ERRORS as error:
+            raise self._unavailable(driver.describe_error(error)) from None
+
+    async def close(self) -> None:
+        """Disconnect; harmless when not connected."""
+        cluster, self._cluster, self._session = self._cluster, None, None
+        self._prepared = {}
+        if cluster is not None:
+            await asyncio.to_thread(cluster.shutdown)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether ``open`` succeeded and ``close`` was not called."""
+        return self._session is not None
+
+    async def bind(self, name: str, parameters: Sequence[Any]) -> Bound:
+        """A statement with its values, ready to send.
+
+        Raises:
+            StoreUnavailable: the tables are missing or the server is away.
+        """
+        prepared = self._prepared.get(name)
+        if prepared is None:
+            await self._prepare()
+            prepared = self._prepared[name]
+        return prepared.bind(parameters)
+
+    async def batch(self, parts: Sequence[Part], *, atomic: bool = False) -> Bound:
+        """Several statements as one request.
+
+        Args:
+            parts: name and values of each.
+            atomic: whether statements for several partitions take effect all or not at all, at the price of the
+                server's batch log. Statements for one partition always do.
+        """
+        batch = driver.BatchStatement(
+            driver.BatchType.LOGGED if atomic else driver.BatchType.UNLOGGED,
+            consistency_level=self._consistency,
+            serial_consistency_level=self._serial,
+        )
+        for name, parameters in parts:
+            batch.add(await self.bind(name, parameters))
+        return batch
+
+    async def read(self, name: str, *parameters: Any, serial: bool = False) -> Rows:
+        """All rows of a plain read.
+
+        Args:
+            name: of the statement.
+            parameters: its values.
+            serial: take part in the ordering of conditional writes, which also settles an unfinished one.
+
+        Raises:
+            StoreUnavailable: nobody answered in time.
+        """
+        bound = await self.bind(name, parameters)
+        if serial:
+            bound.consistency_level = self._serial
+        rows, response = await self.insist(name, lambda: self.attempt(bound))
+        while response.has_more_pages:
+            state = response._paging_state
+            more, response = await self.insist(name, lambda state=state: self.attempt(bound, state))  # type: ignore[misc]
+            rows += more
+        return rows
+
+    async def write(self, name: str, *parameters: Any) -> None:
+        """A plain write. Raises StoreUnavailable."""
+        bound = await self.bind(name, parameters)
+        await self.insist(name, lambda: self.attempt(bound))
+
+    async def write_together(self, parts: Sequence[Part], *, atomic: bool = False) -> None:
+        """Plain writes in one request, see :meth:`batch`. Raises StoreUnavailable."""
+        batch = await self.batch(parts, atomic=atomic)
+        await self.insist(parts[0][0], lambda: self.attempt(batch))
+
+    async def insist(self, what: str, call: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
+        """Repeat ``call`` while it is unanswered, with growing pauses.
+
+        Args:
+            what: names the call in the error.
+            call: makes a new attempt each time.
+            seconds: for how long; the settings' ``give_up_seconds`` when None.
+
+        Raises:
+            StoreUnavailable: time is up, or the server refuses the request for good.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (self.settings.give_up_seconds if seconds is None else seconds)
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await call()
+            except Unanswered as error:
+                reason = f"{what}: {error}"
+            rest = pause * (0.5 + self._dice.random())
+            if loop.time() + rest > until:
+                raise self._unavailable(reason)
+            await asyncio.sleep(rest)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def attempt(self, bound: Bound, paging_state: bytes | None = None) -> Answer:
+        """Send a request once.
+
+        Returns:
+            The rows of the answer's first page, and the driver's response.
+
+        Raises:
+            Unanswered: whether it took effect is not known.
+            StoreUnavailable: the server refuses it; it took no effect.
+        """
+        if self._under_way >= self.settings.max_in_flight:
+            await self._wait_for_turn()
+        else:
+            self._under_way += 1
+        try:
+            try:
+                future = self._send(bound, paging_state)
+            except BaseException:
+                self._end_turn()
+                raise
+            return await future
+        except driver.ERRORS as error:
+            raise self._translate(error) from None
+
+    async def check_layout(self) -> tuple[Table, ...]:
+        """Compare the keyspace with our layout.
+
+        Returns:
+            The tables that are missing.
+
+        Raises:
+            SchemaMismatch: a table of another layout is in the way.
+            StoreUnavailable: nobody answers.
+        """
+        return find_missing(self.settings, await self._read_columns())
+
+    async def create_layout(self) -> list[str]:
+        """Make what is missing; nothing is written beside a table of a foreign layout.
+
+        Returns:
+            The names of what was made.
+
+        Raises:
+            SchemaMismatch: a table of another layout is in the way.
+            StoreUnavailable: nobody answers, or the right to make tables is missing.
+        """
+        missing = await self.check_layout()
+        made: list[str] = []
+        keyspace = write_keyspace(self.settings)
+        if missing and keyspace is not None and not await self._has_keyspace():
+            await self._run(keyspace)
+            made.append(f"keyspace {self.settings.keyspace}")
+        for table in missing:
+            await self._run(table.as_cql(self.settings.keyspace))
+            made.append(f"table {self.settings.keyspace}.{table.name}")
+        return made
+
+    async def describe_server(self) -> str:
+        """Release, protocol and number of nodes, in one line."""
+        rows = await self._run("SELECT release_version, data_center FROM system.local")
+        release, centre = rows[0]
+        hosts = list(self._cluster.metadata.all_hosts())
+        up = sum(1 for host in hosts if host.is_up)
+        return f"Cassandra {release}, {up} of {len(hosts)} nodes up, data centre {centre}, {driver.REACTOR} reactor"
+
+    async def _read_columns(self) -> dict[str, dict[str, Column]]:
+        rows = await self._run(
+            "SELECT table_name, column_name, kind, type, position FROM system_schema.columns WHERE keyspace_name = %s",
+            (self.settings.keyspace,),
+        )
+        found: dict[str, dict[str, Column]] = {}
+        order = {"partition_key": 0, "clustering": 1, "static": 2, "regular": 3}
+        for table, column, kind, kind_of_value, _ in sorted(rows, key=lambda row: (row[0], order[row[2]], row[4])):
+            found.setdefault(table, {})[column] = Column(kind, kind_of_value)
+        return found
+
+    async def _has_keyspace(self) -> bool:
+        rows = await self._run(
+            "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", (self.settings.keyspace,)
+        )
+        return bool(rows)
+
+    async def _run(self, text: str, parameters: tuple[Any, ...] | None = None) -> Rows:
+        """A statement that is not prepared; for schema and health only."""
+
+        def execute() -> Rows:
+            return list(self._require().execute(text, parameters, timeout=max(20.0, self.settings.request_seconds)))
+
+        async def attempt() -> Rows:
+            try:
+                return await asyncio.to_thread(execute)
+            except driver.ERRORS as error:
+                raise self._translate(error) from None
+
+        return await self.insist("schema", attempt)
+
+    async def _prepare(self) -> None:
+        async with self._preparing:
+            if self._prepared:
+                return
+            texts = write_statements(self.settings)
+            session = self._require()
+
+            def prepare() -> dict[str, Any]:
+                prepared = {}
+                for name, text in texts.items():
+                    prepared[name] = session.prepare(text)
+                    prepared[name].fetch_size = _PAGE_ROWS.get(name, 2000)
+                return prepared
+
+            async def attempt() -> dict[str, Any]:
+                try:
+                    return await asyncio.to_thread(prepare)
+                except driver.ERRORS as error:
+                    if driver.is_refusal(error):
+                        # Says which table has which foreign layout, if that is why.
+                        missing = await self.check_layout()
+                        if missing:
+                            raise self._unavailable(
+                                f"table {self.settings.keyspace}.{missing[0].name} does not exist; "
+                                "make it with 'flowcraft-dagster init'"
+                            ) from None
+                    raise self._translate(error) from None
+
+            self._prepared = await self.insist("prepare", attempt)
+
+    def _require(self) -> Any:
+        if self._session is None:
+            raise self._unavailable("not connected; open() was not called or failed")
+        return self._session
+
+    def _send(self, bound: Bound, paging_state: bytes | None) -> asyncio.Future[Answer]:
+        loop = self._loop
+        if loop is None:
+            raise self._unavailable("not connected; open() was not called or failed")
+        future: asyncio.Future[Answer] = loop.create_future()
+        self.requests += 1
+        response = self._require().execute_async(bound, paging_state=paging_state)
+        response.add_callbacks(
+            self._take_rows, self._take_error, callback_args=(future, response), errback_args=(future,)
+        )
+        return future
+
+    def _take_rows(self, rows: Rows | None, future: asyncio.Future[Answer], response: Any) -> None:
+        self._take((future, (rows or [], response), None))
+
+    def _take_error(self, error: BaseException, future: asyncio.Future[Answer]) -> None:
+        self._take((future, None, error))
+
+    def _take(self, answer: tuple[asyncio.Future[Answer], Answer | None, BaseException | None]) -> None:
+        """Called by the driver's thread, or by the loop's when a request fails at once."""
+        loop = self._loop
+        with self._handover:
+            self._answers.append(answer)
+            if self._handover_due or loop is None:
+                return
+            self._handover_due = True
+        try:
+            loop.call_soon_threadsafe(self._hand_over)
+        except RuntimeError:
+            # The loop is closed: nobody waits any more.
+            logger.debug("an answer came after the loop was closed")
+
+    def _hand_over(self) -> None:
+        with self._handover:
+            answers = list(self._answers)
+            self._answers.clear()
+            self._handover_due = False
+        for future, answer, error in answers:
+            self._end_turn()
+            if future.done():
+                continue
+            if answer is not None:
+                future.set_result(answer)
+            elif error is not None:
+                future.set_exception(error)
+
+    async def _wait_for_turn(self) -> None:
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        self._queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            # A turn that came in the same moment goes to the next in line.
+            if turn.done() and not turn.cancelled():
+                self._end_turn()
+            raise
+
+    def _end_turn(self) -> None:
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._under_way -= 1
+
+    def _translate(self, error: Exception) -> Exception:
+        text = driver.describe_error(error)
+        if driver.is_refusal(error):
+            return self._unavailable(text)
+        self.unanswered += 1
+        return Unanswered(text)
+
+    def _unavailable(self, reason: str) -> StoreUnavailable:
+        return StoreUnavailable(reason, store=f"cassandra ({self.settings.describe()})")

@@ -1,0 +1,82 @@
+"""Runs in one process and in memory: the same worker, commit and decisions, over the memory backend."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from flowcraft_dagster.errors import NodeNotRegistered, WaitTimeout
+from flowcraft_dagster.ports.clock import Clock
+from flowcraft_dagster.ports.records import AWAITING, FINAL_STATUSES
+from flowcraft_dagster.runtime.options import RuntimeOptions
+from flowcraft_dagster.runtime.system_clock import SystemClock
+from flowcraft_dagster.settings import Settings
+from flowcraft_dagster.wiring import make_backend
+
+if TYPE_CHECKING:
+    from flowcraft_dagster.app import Flowcraft
+
+
+class LocalRuntime:
+    """A worker and a client in this event loop. Use as an async context manager.
+
+    Args:
+        app: blueprints and nodes.
+        options: limits and intervals.
+        clock: time; the machine's when None.
+        dice: randomness; the machine's when None.
+    """
+
+    def __init__(
+        self,
+        app: Flowcraft,
+        options: RuntimeOptions | None = None,
+        *,
+        clock: Clock | None = None,
+        dice: random.Random | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        settings = Settings(backend="memory", options=options or RuntimeOptions(timer_seconds=0.01))
+        self._app = app
+        self._backend = make_backend(settings, clock)
+        self._clock = clock
+        self.client = app.async_client(settings, backend=self._backend, clock=clock, dice=dice)
+        self.worker = app.worker(settings, backend=self._backend, clock=clock, dice=dice, slot="local")
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> LocalRuntime:
+        await self._backend.open()
+        self._task = asyncio.ensure_future(self.worker.run())
+        await self.worker.ready.wait()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.worker.stop()
+        if self._task is not None:
+            await self._task
+        await self._backend.close()
+
+    async def wait_for_pause(self, run_id: str, timeout: float | None) -> None:  # noqa: ASYNC109
+        """Return when the run has ended or waits.
+
+        Raises:
+            WaitTimeout: it took longer than ``timeout`` seconds.
+            NodeNotRegistered: the app lacks a node kind that the run has come to.
+        """
+        deadline = None if timeout is None else self._clock.monotonic() + timeout
+        while True:
+            header = await self.client.status(run_id)
+            if header.status in FINAL_STATUSES or header.status == AWAITING:
+                return
+            if self.worker.missing_kinds:
+                raise NodeNotRegistered(
+                    uses=next(iter(self.worker.missing_kinds)), known=", ".join(sorted(self._app.nodes)) or "none"
+                )
+            left = 0.25 if deadline is None else min(0.25, deadline - self._clock.monotonic())
+            if left <= 0:
+                raise WaitTimeout(run_id=run_id, status=header.status, timeout_seconds=timeout)
+            await self._backend.coordination.await_run(run_id, left)

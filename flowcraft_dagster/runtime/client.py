@@ -1,0 +1,333 @@
+"""The client's side: start runs, wait for them, answer, cancel, list. Never writes a fact of a run."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flowcraft_dagster.blueprint.model import Blueprint
+from flowcraft_dagster.blueprint.parse import parse_blueprint
+from flowcraft_dagster.engine.json_codec import decode, encode
+from flowcraft_dagster.engine.plan import find_starts
+from flowcraft_dagster.engine.values import UNDEFINED
+from flowcraft_dagster.errors import (
+    AlreadyAnswered,
+    AmbiguousWait,
+    InfrastructureError,
+    NotWaiting,
+    RunConflict,
+    RunFinished,
+    RunNotFound,
+    SerializationError,
+    SettingsError,
+    SizeLimitExceeded,
+    UnknownBlueprint,
+    WaitTimeout,
+)
+from flowcraft_dagster.ports.backend import Backend
+from flowcraft_dagster.ports.clock import Clock
+from flowcraft_dagster.ports.records import RUNNING, RunHeader, RunQuery, Signal, StoredRun
+from flowcraft_dagster.runtime.faults import FaultPoint, pass_point
+from flowcraft_dagster.runtime.messages import JobMessage, encode_job, is_run_id
+from flowcraft_dagster.runtime.options import RuntimeOptions
+from flowcraft_dagster.runtime.result import OpenWait, RunResult, build_result, find_open_waits
+from flowcraft_dagster.runtime.submission import hash_input, save_blueprint_once
+
+ANSWERABLE = frozenset({"wait", "webhook"})
+FIRST_POLL_SECONDS = 0.005
+LONGEST_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """A run to start.
+
+    Attributes:
+        blueprint_id: which blueprint.
+        context: initial context, JSON.
+        run_id: idempotency key of the start; made up when None.
+        tags: labels to find it by.
+    """
+
+    blueprint_id: str
+    context: Mapping[str, Any] = field(default_factory=dict)
+    run_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+class AsyncClient:
+    """Starts and follows runs.
+
+    Args:
+        backend: opened ports.
+        blueprints: known here, by id; runs are pinned to what is found here at their start.
+        options: limits.
+        clock: time.
+        dice: randomness.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        blueprints: Mapping[str, Blueprint],
+        options: RuntimeOptions,
+        clock: Clock,
+        dice: random.Random,
+    ) -> None:
+        self.backend = backend
+        self.blueprints = blueprints
+        self._options = options
+        self._clock = clock
+        self._dice = dice
+
+    # -- starting ------------------------------------------------------------------------------------------------
+
+    async def start(self, request: StartRequest) -> str:
+        """Start a run; after this returns it is not lost, whatever crashes.
+
+        Returns:
+            The run's id. A known id with the same blueprint and context is that run, started once.
+
+        Raises:
+            UnknownBlueprint: there is no such blueprint here.
+            RunConflict: the id is taken by another blueprint or context.
+            SerializationError, SizeLimitExceeded: the context cannot be stored.
+            InfrastructureError: a server is away; the same call with the same run id may be repeated.
+        """
+        return (await self.start_many([request]))[0]
+
+    async def start_many(self, requests: Sequence[StartRequest]) -> list[str]:
+        """Start several runs; the messages are sent together. Raises as :meth:`start`, before anything is stored
+        for requests that are malformed."""
+        prepared = [self._prepare(request) for request in requests]
+        for blueprint in {header.blueprint_hash: blueprint for blueprint, header, _ in prepared}.values():
+            await save_blueprint_once(self.backend.state, blueprint)
+        jobs = []
+        for blueprint, header, context in prepared:
+            existing = await self.backend.state.create_run(header, context)
+            await pass_point(FaultPoint.AFTER_START_CREATED)
+            if existing is not None:
+                self._compare(existing, header)
+            if existing is None or not existing.is_final:
+                starts = find_starts(blueprint)
+                jobs.append(encode_job(JobMessage(header.run_id, header.blueprint_id, starts[0] if starts else None)))
+        await self.backend.jobs.send(jobs)
+        return [header.run_id for _, header, _ in prepared]
+
+    def _prepare(self, request: StartRequest) -> tuple[Blueprint, RunHeader, bytes]:
+        blueprint = self.blueprints.get(request.blueprint_id)
+        if blueprint is None:
+            known = ", ".join(sorted(self.blueprints)) or "none"
+            raise UnknownBlueprint(blueprint_id=request.blueprint_id, known=known)
+        if not isinstance(request.context, Mapping):
+            raise SerializationError(" where an object is needed", path="context", kind=type(request.context).__name__)
+        context = encode(dict(request.context), "context")
+        if len(context) > self._options.max_context_bytes:
+            raise SizeLimitExceeded(what="context", size=len(context), limit=self._options.max_context_bytes)
+        run_id = request.run_id if request.run_id is not None else str(uuid.UUID(int=self._dice.getrandbits(128)))
+        if not is_run_id(run_id):
+            raise SettingsError("is not text of 1 to 200 printable characters", name="run_id")
+        now = self._clock.now()
+        header = RunHeader(
+            run_id=run_id,
+            blueprint_id=blueprint.id,
+            blueprint_hash=blueprint.content_hash,
+            input_hash=hash_input(context),
+            status=RUNNING,
+            epoch=0,
+            owner=None,
+            seq=0,
+            started_at=now,
+            updated_at=now,
+            tags=dict(request.tags),
+        )
+        return blueprint, header, context
+
+    @staticmethod
+    def _compare(existing: RunHeader, wanted: RunHeader) -> None:
+        if existing.blueprint_id != wanted.blueprint_id:
+            raise RunConflict(f"blueprint '{existing.blueprint_id}'", run_id=existing.run_id)
+        if existing.input_hash != wanted.input_hash:
+            raise RunConflict("another context", run_id=existing.run_id)
+
+    # -- following -----------------------------------------------------------------------------------------------
+
+    async def status(self, run_id: str) -> RunHeader:
+        """The run's header. Raises RunNotFound."""
+        header = await self.backend.state.read_header(run_id)
+        if header is None:
+            raise RunNotFound(run_id=run_id)
+        return header
+
+    async def result(self, run_id: str) -> RunResult:
+        """Everything about a run, ended or not. Raises RunNotFound."""
+        stored, blueprint = await self._load(run_id)
+        return build_result(stored, blueprint)
+
+    async def wait(self, run_id: str, timeout: float = 60.0) -> RunResult:  # noqa: ASYNC109 - part of the interface
+        """Wait until a run has ended.
+
+        Errors while looking are outlived; the last one is the cause of the WaitTimeout.
+
+        Args:
+            run_id: the run.
+            timeout: seconds.
+
+        Raises:
+            WaitTimeout: the run goes on; carries its present status.
+            RunNotFound: there is no such run.
+        """
+        await self._wait_until(run_id, timeout, lambda header: header.is_final)
+        return await self.result(run_id)
+
+    async def wait_for_pause(self, run_id: str, timeout: float = 60.0) -> RunHeader:  # noqa: ASYNC109
+        """Wait until a run has ended or waits. Raises as :meth:`wait`."""
+        return await self._wait_until(run_id, timeout, lambda header: header.is_final or header.status == "awaiting")
+
+    async def _wait_until(self, run_id: str, timeout: float, is_there: Any) -> RunHeader:  # noqa: ASYNC109
+        deadline = self._clock.monotonic() + timeout
+        pause, status, trouble = FIRST_POLL_SECONDS, "unknown", None
+        while True:
+            try:
+                header = await self.status(run_id)
+                status, trouble = header.status, None
+                if is_there(header):
+                    return header
+            except InfrastructureError as error:
+                trouble = error
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                raise WaitTimeout(run_id=run_id, status=status, timeout_seconds=timeout) from trouble
+            await self.backend.coordination.await_run(run_id, min(pause, left))
+            pause = min(pause * 1.5, LONGEST_POLL_SECONDS)
+
+    async def runs(self, query: RunQuery) -> tuple[RunHeader, ...]:
+        """Runs that match, the latest first."""
+        return await self.backend.index.list_runs(query)
+
+    # -- saying something to a run -------------------------------------------------------------------------------
+
+    async def cancel(self, run_id: str, reason: str = "cancelled by request") -> None:
+        """Ask a run to end; its child runs end too. Raises RunNotFound, RunFinished."""
+        header = await self.status(run_id)
+        if header.is_final:
+            raise RunFinished(run_id=run_id, status=header.status)
+        await self.backend.state.add_signal(run_id, Signal("cancel", encode({"reason": reason})))
+        await self._wake(run_id)
+
+    async def resume(
+        self,
+        run_id: str,
+        node: str,
+        *,
+        output: Any = UNDEFINED,
+        action: str | None = None,
+        request_id: str | None = None,
+    ) -> str:
+        """Answer a ``wait`` or ``webhook``.
+
+        Args:
+            run_id: the run, or a child run.
+            node: a node id, an activation key, or ``parentNode/childNode`` for a wait inside a sub-flow.
+            output: becomes the node's output.
+            action: chooses the edges that are followed.
+            request_id: names this answer; the same request twice is one answer.
+
+        Returns:
+            The key of the activation that was answered.
+
+        Raises:
+            RunNotFound, RunFinished, NotWaiting, AmbiguousWait, AlreadyAnswered: nothing was changed.
+        """
+        document: dict[str, Any] = {"requestId": request_id or f"{self._dice.getrandbits(128):032x}"}
+        if output is not UNDEFINED:
+            document["output"] = output
+        if action is not None:
+            document["action"] = action
+        data = encode(document, "answer")
+        if len(data) > self._options.max_output_bytes:
+            raise SizeLimitExceeded(what="answer", size=len(data), limit=self._options.max_output_bytes)
+        target_run, activation = await self._find_wait(run_id, node, document["requestId"])
+        existing = await self.backend.state.add_signal(target_run, Signal(f"answer/{activation}", data))
+        await pass_point(FaultPoint.AFTER_SIGNAL)
+        if existing is not None and decode(existing.data).get("requestId") != document["requestId"]:
+            raise AlreadyAnswered(run_id=target_run, activation=activation)
+        await self._wake(target_run)
+        return activation
+
+    async def waiting(self, run_id: str) -> list[OpenWait]:
+        """What a run and its child runs wait for. Raises RunNotFound."""
+        return [wait for wait in await self._find_waits(run_id, "") if wait.kind != "subflow"]
+
+    async def _find_wait(self, run_id: str, node: str, request_id: str) -> tuple[str, str]:
+        stored, blueprint = await self._load(run_id)
+        for signal in stored.signals:
+            known = decode(signal.data)
+            if signal.key.startswith("answer/") and known.get("requestId") == request_id:
+                return run_id, signal.key[len("answer/") :]
+        if stored.header.is_final:
+            raise RunFinished(run_id=run_id, status=stored.header.status)
+        waits = find_open_waits(stored, blueprint)
+        named = [wait for wait in waits if wait.kind in ANSWERABLE and node in (wait.node_id, wait.activation)]
+        exact = [wait for wait in named if wait.activation == node]
+        if exact or len(named) == 1:
+            return run_id, (exact or named)[0].activation
+        if len(named) > 1:
+            activations = ", ".join(wait.activation for wait in named)
+            raise AmbiguousWait(run_id=run_id, node_id=node, activations=activations)
+        for wait in waits:
+            for name in (wait.activation, wait.node_id):
+                if wait.kind == "subflow" and node.startswith(f"{name}/"):
+                    return await self._find_wait(wait.details["childRunId"], node[len(name) + 1 :], request_id)
+        if self._is_answered(stored, node):
+            raise AlreadyAnswered(run_id=run_id, activation=node)
+        open_waits = ", ".join(wait.path for wait in await self._find_waits(run_id, "") if wait.kind in ANSWERABLE)
+        raise NotWaiting(run_id=run_id, node_id=node, waiting=open_waits or "nothing")
+
+    @staticmethod
+    def _is_answered(stored: StoredRun, node: str) -> bool:
+        return any(
+            signal.key == f"answer/{node}" or signal.key.startswith(f"answer/{node}#") for signal in stored.signals
+        )
+
+    async def _find_waits(self, run_id: str, prefix: str) -> list[OpenWait]:
+        stored, blueprint = await self._load(run_id)
+        if stored.header.is_final:
+            return []
+        waits = []
+        for wait in find_open_waits(stored, blueprint):
+            named = OpenWait(
+                run_id=wait.run_id,
+                path=prefix + wait.path,
+                node_id=wait.node_id,
+                activation=wait.activation,
+                kind=wait.kind,
+                since=wait.since,
+                details=wait.details,
+            )
+            waits.append(named)
+            if wait.kind == "subflow" and await self.backend.state.read_header(wait.details["childRunId"]) is not None:
+                waits.extend(await self._find_waits(wait.details["childRunId"], f"{named.path}/"))
+        return waits
+
+    async def _load(self, run_id: str) -> tuple[StoredRun, Blueprint]:
+        stored = await self.backend.state.load_run(run_id)
+        if stored is None:
+            raise RunNotFound(run_id=run_id)
+        return stored, await self.find_blueprint(stored.header)
+
+    async def find_blueprint(self, header: RunHeader) -> Blueprint:
+        """The blueprint a run is pinned to. Raises UnknownBlueprint."""
+        known = self.blueprints.get(header.blueprint_id)
+        if known is not None and known.content_hash == header.blueprint_hash:
+            return known
+        document = await self.backend.state.read_blueprint(header.blueprint_hash)
+        if document is None:
+            raise UnknownBlueprint(blueprint_id=header.blueprint_id)
+        return parse_blueprint(decode(document))
+
+    async def _wake(self, run_id: str) -> None:
+        await self.backend.jobs.send([encode_job(JobMessage(run_id))])

@@ -1,0 +1,239 @@
+"""A lane: one run while this worker owns it. Jobs of a run start in order; independent nodes run concurrently.
+
+The lane drives the steps of ``runtime.commit``: it starts what was decided, gathers what has ended since, commits all of
+it at once, emits what the commit calls for, and settles its messages when nothing of the run runs any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from functools import partial
+
+from flowcraft_dagster.engine.activation import Activation
+from flowcraft_dagster.engine.execute import Execution, execute
+from flowcraft_dagster.engine.facts import Fact, Opened
+from flowcraft_dagster.engine.outcome import Outcome
+from flowcraft_dagster.errors import NodeNotRegistered
+from flowcraft_dagster.ports.records import Delivery
+from flowcraft_dagster.runtime.commit import OwnedRun
+from flowcraft_dagster.runtime.emission import ANCESTORS_TAG, Emitter
+from flowcraft_dagster.runtime.faults import FaultPoint, pass_point
+from flowcraft_dagster.runtime.messages import JobMessage
+from flowcraft_dagster.runtime.ownership import Opening, open_run
+from flowcraft_dagster.runtime.results import ResultWriter
+from flowcraft_dagster.runtime.services import LaneServices
+from flowcraft_dagster.runtime.signals import SignalReader
+from flowcraft_dagster.runtime.starts import NodeStarter
+
+logger = logging.getLogger(__name__)
+
+
+class RunLane:
+    """One run on this worker.
+
+    Args:
+        services: what lanes share.
+        run_id: the run.
+
+    Attributes:
+        deliveries: messages the run is held by.
+        attempts: how often its message was put back.
+        held_since: monotonic time since which the oldest message is held.
+        ancestors: runs above this one, whose heartbeat this lane keeps up too.
+        is_live: whether the run is owned and driven.
+        partitions: where its messages came from.
+    """
+
+    def __init__(self, services: LaneServices, run_id: str) -> None:
+        self.run_id = run_id
+        self.deliveries: list[Delivery] = []
+        self.attempts = 0
+        self.held_since = services.clock.monotonic()
+        self.ancestors: tuple[str, ...] = ()
+        self.is_live = False
+        self._services = services
+        self._inbox: list[JobMessage] = []
+        self._moved = asyncio.Event()
+        self._ended: deque[tuple[Activation, Outcome, float]] = deque()
+        self._tasks: dict[str, asyncio.Task[Outcome]] = {}
+        self._stopping = False
+        self._suspects: frozenset[str] = frozenset()
+        self._missing: NodeNotRegistered | None = None
+        self._trouble: BaseException | None = None
+
+    @property
+    def partitions(self) -> set[int]:
+        """Partitions of the messages that are held."""
+        return {delivery.partition for delivery in self.deliveries}
+
+    def offer(self, delivery: Delivery, job: JobMessage) -> None:
+        """Hand over a message of this run; it is settled when the run needs it no more.
+
+        A job for a run that is being driven says nothing new, since the owner runs whatever was decided; a wake asks
+        to look at the run's signals.
+        """
+        self.deliveries.append(delivery)
+        self.attempts = max(self.attempts, job.attempts)
+        if job.is_wake or not self.is_live:
+            self._inbox.append(job)
+            self._moved.set()
+
+    def stop(self) -> None:
+        """Start nothing more; end once what runs is committed."""
+        self._stopping = True
+        self._moved.set()
+
+    def take_deliveries(self) -> list[Delivery]:
+        """The messages held so far; they are the caller's to settle now."""
+        held, self.deliveries = self.deliveries, []
+        self.held_since = self._services.clock.monotonic()
+        return held
+
+    async def drive(self) -> None:
+        """Drive the run until nothing of it runs any more, then settle its messages.
+
+        Raises:
+            OwnershipLost: another owner has taken it.
+            RunNotFound, UnknownBlueprint, NodeNotRegistered: this worker cannot go on with it now.
+        """
+        try:
+            while True:
+                opening = await open_run(self._services, self.run_id)
+                self.is_live = opening.run is not None
+                if opening.run is None:
+                    self._inbox.clear()
+                elif await self._drive_open(opening, opening.run):
+                    return
+                if not self._inbox:
+                    await pass_point(FaultPoint.BEFORE_SETTLE)
+                    self._services.settle(self.take_deliveries())
+                    return
+        finally:
+            self.is_live = False
+            for task in self._tasks.values():
+                task.cancel()
+
+    async def _drive_open(self, opening: Opening, run: OwnedRun) -> bool:
+        """Drive an owned run; True when it was left with work to do, its messages unsettled."""
+        services = self._services
+        names = run.header.tags.get(ANCESTORS_TAG, "").split(",")
+        self.ancestors = tuple(name for name in names if name)
+        self._suspects = opening.suspects
+        starter, writer, emitter = NodeStarter(services, run), ResultWriter(services, run), Emitter(services, run)
+        signals = SignalReader(services, run, writer, emitter)
+        jobs, self._inbox = self._inbox, []
+        if opening.is_fresh:
+            services.emit("workflow:start", {"runId": run.run_id, "blueprintId": run.header.blueprint_id})
+            facts: list[Fact] = []
+        else:
+            await emitter.emit_again()
+            facts = await signals.read_all(opening.signals, jobs)
+        while True:
+            if signals.cancel_requested and not run.state.is_cancelling:
+                facts = [*facts, *await self._interrupt(writer)]
+            if facts:
+                await emitter.prepare(facts)
+                services.committer.decide(run, facts)
+            self._start_decided(run, starter, self._may_delay(run, facts))
+            if run.uncommitted and not (self._may_delay(run, facts) and (self._tasks or self._ended)):
+                await self._flush(run, emitter)
+            if run.is_final:
+                return False
+            self._start_decided(run, starter, may_start=True)
+            if not self._tasks and not self._ended and not self._inbox:
+                await self._flush(run, emitter)
+                if self._missing is not None:
+                    raise self._missing
+                if self._trouble is not None:
+                    raise self._trouble
+                return bool(run.state.pending)
+            if not self._ended and not self._inbox:
+                self._moved.clear()
+                await self._moved.wait()
+            facts = [writer.write(*self._ended.popleft()) for _ in range(len(self._ended))]
+            if self._inbox:
+                jobs, self._inbox = self._inbox, []
+                facts.extend(await signals.read_new(jobs))
+
+    def _may_delay(self, run: OwnedRun, facts: list[Fact]) -> bool:
+        """Whether successors may start before this commit is written: only with ``segment`` durability."""
+        options = self._services.options
+        return (
+            options.durability == "segment"
+            and not self._stopping
+            and bool(run.state.pending)
+            and len(run.uncommitted) < options.segment_nodes
+            and not any(isinstance(fact, Opened) for fact in facts)
+        )
+
+    async def _flush(self, run: OwnedRun, emitter: Emitter) -> None:
+        before = run.header
+        committed = [fact for facts in run.uncommitted for fact in facts]
+        await self._services.committer.flush(run)
+        if run.header is not before:
+            self._services.count("commits")
+            await emitter.emit(before, committed)
+
+    def _start_decided(self, run: OwnedRun, starter: NodeStarter, may_start: bool) -> None:
+        """Start activations in the order they were decided, as far as there is room."""
+        if not may_start or self._stopping or self._missing is not None or run.state.is_cancelling:
+            return
+        room = self._services.options.run_concurrency - len(self._tasks)
+        while run.to_start and room > 0:
+            activation = run.to_start.popleft()
+            if activation.key not in run.state.pending:
+                continue
+            now = self._services.clock.now()
+            try:
+                started = starter.start(activation)
+            except NodeNotRegistered as missing:
+                # Not the run's fault: let what runs end, then leave the run to a worker that has the node kind.
+                self._missing = missing
+                return
+            if isinstance(started, Execution):
+                run.state.context.pin()
+                task = asyncio.get_running_loop().create_task(self._execute(started))
+                self._tasks[activation.key] = task
+                task.add_done_callback(partial(self._note_end, run, activation, now))
+                room -= 1
+            else:
+                self._ended.append((activation, started, now))
+
+    async def _execute(self, execution: Execution) -> Outcome:
+        services = self._services
+        async with services.slots:
+            await pass_point(FaultPoint.BEFORE_EXECUTE)
+            if execution.activation.key in self._suspects and services.isolate is not None:
+                outcome = await services.isolate(execution)
+            else:
+                outcome = await execute(execution, services.workshop)
+            services.count("nodes")
+            await pass_point(FaultPoint.AFTER_EXECUTE)
+            return outcome
+
+    def _note_end(self, run: OwnedRun, activation: Activation, started_at: float, task: asyncio.Task[Outcome]) -> None:
+        run.state.context.unpin()
+        self._tasks.pop(activation.key, None)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            self._ended.append((activation, task.result(), started_at))
+        else:
+            # A node's own errors are outcomes: this is the runtime's trouble, and no reason to fail the run.
+            self._trouble = error
+            self._stopping = True
+        self._moved.set()
+
+    async def _interrupt(self, writer: ResultWriter) -> list[Fact]:
+        """Stop what runs because the run is being cancelled."""
+        tasks = dict(self._tasks)
+        for task in tasks.values():
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks.values(), timeout=self._services.options.drain_seconds)
+        late = [writer.write(*self._ended.popleft()) for _ in range(len(self._ended))]
+        ended = {fact.key for fact in late if not isinstance(fact, Opened)}
+        return [*late, *writer.interrupt(key for key in tasks if key not in ended), writer.begin_cancelling()]

@@ -1,0 +1,118 @@
+"""Step 1 of the commit protocol: read a run, claim it, and tell what may have killed its last owner."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from flowcraft_dagster.blueprint.model import Blueprint
+from flowcraft_dagster.blueprint.parse import parse_blueprint
+from flowcraft_dagster.engine.json_codec import decode
+from flowcraft_dagster.errors import RunNotFound, UnknownBlueprint
+from flowcraft_dagster.ports.records import RunHeader, Signal, StoredRun
+from flowcraft_dagster.runtime.commit import OwnedRun
+from flowcraft_dagster.runtime.emission import publish_final
+from flowcraft_dagster.runtime.faults import FaultPoint, pass_point
+from flowcraft_dagster.runtime.history import rebuild_state
+from flowcraft_dagster.runtime.services import LaneServices
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A run as it was found.
+
+    Attributes:
+        run: the run, now this worker's; None when it has ended.
+        signals: what others added to it.
+        suspects: activations that may have killed the last owner; they run again alone.
+        is_fresh: whether nothing of it was ever committed.
+    """
+
+    run: OwnedRun | None
+    signals: tuple[Signal, ...] = ()
+    suspects: frozenset[str] = frozenset()
+    is_fresh: bool = False
+
+
+async def open_run(services: LaneServices, run_id: str) -> Opening:
+    """Read a run and become its owner.
+
+    Raises:
+        RunNotFound: the store does not know it.
+        UnknownBlueprint: neither this app nor the store has its blueprint.
+    """
+    state, patience = services.backend.state, services.patience
+    stored = await patience.insist("load run", lambda: state.load_run(run_id))
+    if stored is None:
+        raise RunNotFound(run_id=run_id)
+    header = stored.header
+    if header.is_final:
+        await publish_final(services, header)
+        return Opening(None)
+    suspects = False
+    if header.epoch > 0 and header.owner != services.worker_id:
+        suspects = await _is_dead(services, header.owner)
+        stored = await patience.insist("claim run", lambda: state.claim_run(run_id, services.worker_id))
+        services.count("claims")
+        if stored is None:
+            raise RunNotFound(run_id=run_id)
+        if stored.header.is_final:
+            await publish_final(services, stored.header)
+            return Opening(None)
+        await pass_point(FaultPoint.AFTER_CLAIM)
+    blueprint = await find_pinned_blueprint(services, stored.header)
+    run = _own(stored, blueprint)
+    pending = run.state.pending
+    return Opening(
+        run=run,
+        signals=stored.signals,
+        suspects=frozenset(key for key in pending if suspects),
+        is_fresh=stored.header.epoch == 0 and not stored.signals,
+    )
+
+
+def _own(stored: StoredRun, blueprint: Blueprint) -> OwnedRun:
+    state = rebuild_state(stored, blueprint)
+    run = OwnedRun(header=stored.header, blueprint=blueprint, state=state, uncommitted=[])
+    run.to_start.extend(state.pending.values())
+    return run
+
+
+async def _is_dead(services: LaneServices, owner: str | None) -> bool:
+    """Whether an owner left without a word. A hint: a wrong answer costs time or a process, nothing else."""
+    if owner is None:
+        return False
+    record = await services.patience.insist(
+        "read worker", lambda: services.backend.workers.read_worker(owner)
+    )
+    if record is None or record.state == "dead":
+        return True
+    return record.state == "alive" and record.seen_at < services.clock.now() - 3 * services.options.heartbeat_seconds
+
+
+_PARSED: OrderedDict[str, Blueprint] = OrderedDict()
+
+
+async def find_pinned_blueprint(services: LaneServices, header: RunHeader) -> Blueprint:
+    """The very blueprint a run was started with: this app's if its hash is the same, otherwise the stored copy.
+
+    Raises:
+        UnknownBlueprint: there is neither.
+    """
+    known = services.blueprints.get(header.blueprint_id)
+    if known is not None and known.content_hash == header.blueprint_hash:
+        return known
+    parsed = _PARSED.get(header.blueprint_hash)
+    if parsed is None:
+        document = await services.patience.insist(
+            "read blueprint", lambda: services.backend.state.read_blueprint(header.blueprint_hash)
+        )
+        if document is None:
+            raise UnknownBlueprint(
+                blueprint_id=header.blueprint_id, known=", ".join(sorted(services.blueprints)) or "none"
+            )
+        parsed = parse_blueprint(decode(document))
+        _PARSED[header.blueprint_hash] = parsed
+        if len(_PARSED) > 256:
+            _PARSED.popitem(last=False)
+    return parsed

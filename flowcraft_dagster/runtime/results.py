@@ -1,0 +1,110 @@
+"""From what became of an activation to the facts that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from flowcraft_dagster.engine.activation import Activation
+from flowcraft_dagster.engine.context import Stored
+from flowcraft_dagster.engine.facts import FAILED, INTERRUPTED, OK, Ended, Fact, NodeFailure, Opened, StatusChange
+from flowcraft_dagster.engine.inputs import resolve_input
+from flowcraft_dagster.engine.outcome import Done, Failed, Outcome
+from flowcraft_dagster.engine.routing import Aftermath, route
+from flowcraft_dagster.ports.records import CANCELLING
+from flowcraft_dagster.runtime.commit import OwnedRun
+from flowcraft_dagster.runtime.services import LaneServices
+
+Writes = tuple[tuple[str, Stored | None], ...]
+
+
+class ResultWriter:
+    """Writes the facts of one run. Edges are chosen and transforms evaluated here, before the commit.
+
+    Args:
+        services: what lanes share.
+        run: the run.
+    """
+
+    def __init__(self, services: LaneServices, run: OwnedRun) -> None:
+        self._services = services
+        self._run = run
+
+    def write(self, activation: Activation, outcome: Outcome, started_at: float) -> Fact:
+        """The fact for an outcome."""
+        if isinstance(outcome, Done):
+            return self.end(activation, outcome, started_at)
+        if isinstance(outcome, Failed):
+            return self.fail(activation, outcome.failure, started_at)
+        taken = ()
+        if outcome.kind == "batch-scatter":
+            taken = self._route(activation, outcome.output, None, ())
+        return Opened(
+            key=activation.key,
+            kind=outcome.kind,
+            attempt=outcome.attempt,
+            at=started_at,
+            details=outcome.details,
+            value=outcome.value,
+            output=outcome.output,
+            taken=taken,
+        )
+
+    def end(self, activation: Activation, done: Done, started_at: float) -> Ended:
+        """An activation that succeeded."""
+        taken = () if activation.item is not None else self._route(activation, done.output, done.action, done.writes)
+        self._emit("node:finish", activation, {"action": done.action})
+        return Ended(
+            key=activation.key,
+            status=OK,
+            attempt=done.attempt,
+            started_at=started_at,
+            finished_at=self._services.clock.now(),
+            output=done.output,
+            action=done.action,
+            writes=done.writes,
+            taken=taken,
+        )
+
+    def fail(self, activation: Activation, failure: NodeFailure, started_at: float) -> Ended:
+        """An activation that failed for good; its fallback, if it has one, takes over."""
+        state = self._run.state
+        fallback = None if failure.fatal else state.find_fallback(activation)
+        if fallback is not None:
+            failure = replace(failure, handled=True)
+            self._emit("node:fallback", activation, {"fallback": fallback.node_id})
+        self._emit("node:error", activation, {"error": failure.to_json()})
+        return Ended(
+            key=activation.key,
+            status=FAILED,
+            attempt=failure.attempt,
+            started_at=started_at,
+            finished_at=self._services.clock.now(),
+            failure=failure,
+            input=None if fallback is None else resolve_input(state, activation, state.take_snapshot(activation)),
+        )
+
+    def interrupt(self, keys: Iterable[str]) -> list[Fact]:
+        """Activations that were stopped by a cancellation."""
+        now = self._services.clock.now()
+        return [Ended(key, INTERRUPTED, started_at=now, finished_at=now) for key in keys]
+
+    def begin_cancelling(self) -> StatusChange:
+        """From here on no activation starts."""
+        return StatusChange(CANCELLING, self._services.clock.now(), self._run.header.seq + 1)
+
+    def _route(
+        self, activation: Activation, output: Stored | None, action: str | None, writes: Writes
+    ) -> tuple[Any, ...]:
+        plan = self._run.state.plan
+        aftermath = Aftermath(self._run.state.take_snapshot(activation), activation.node_id, output, writes)
+        return route(
+            plan, activation, output, action, aftermath, lambda kind, payload: self._emit(kind, activation, payload)
+        )
+
+    def _emit(self, kind: str, activation: Activation, payload: Mapping[str, Any]) -> None:
+        if self._services.listeners:
+            header = self._run.header
+            ids = {"runId": header.run_id, "blueprintId": header.blueprint_id, "nodeId": activation.node_id}
+            self._services.emit(kind, {**ids, "activation": activation.key, **payload})

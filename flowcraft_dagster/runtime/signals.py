@@ -1,0 +1,174 @@
+"""What others say to a run: answers, cancellations, due timers, child runs that moved.
+
+Only answers and cancellations are rows, since nothing else holds them. A timer's truth is the open activation's
+``wakeAt``, a child's truth is the child run: messages about them are hints to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from flowcraft_dagster.engine.activation import Activation
+from flowcraft_dagster.engine.builtins import map_subflow_output
+from flowcraft_dagster.engine.context import Stored
+from flowcraft_dagster.engine.execute import describe_failure, find_delay
+from flowcraft_dagster.engine.facts import ChildMoved, Fact, NodeFailure, Opened
+from flowcraft_dagster.engine.json_codec import decode, encode
+from flowcraft_dagster.engine.outcome import Done
+from flowcraft_dagster.errors import NodeTimeout, SubflowFailed
+from flowcraft_dagster.ports.records import AWAITING, COMPLETED, Signal
+from flowcraft_dagster.runtime.commit import OwnedRun
+from flowcraft_dagster.runtime.emission import Emitter
+from flowcraft_dagster.runtime.history import rebuild_state
+from flowcraft_dagster.runtime.messages import JobMessage
+from flowcraft_dagster.runtime.ownership import find_pinned_blueprint
+from flowcraft_dagster.runtime.results import ResultWriter
+from flowcraft_dagster.runtime.services import LaneServices
+
+ANSWER = "answer/"
+CANCEL = "cancel"
+
+
+class SignalReader:
+    """Turns signals to one run into facts.
+
+    Args:
+        services: what lanes share.
+        run: the run.
+        writer: writes the facts.
+        emitter: starts and cancels child runs.
+    """
+
+    def __init__(self, services: LaneServices, run: OwnedRun, writer: ResultWriter, emitter: Emitter) -> None:
+        self._services = services
+        self._run = run
+        self._writer = writer
+        self._emitter = emitter
+        self.cancel_requested = False
+
+    async def read_all(self, signals: Sequence[Signal], jobs: Iterable[JobMessage]) -> list[Fact]:
+        """Look at everything that may have happened while nobody owned the run."""
+        facts = self._read_rows(signals)
+        due = {job.timer for job in jobs if job.timer is not None}
+        answered = {fact.key for fact in facts if not isinstance(fact, ChildMoved)}
+        for opened in list(self._run.state.opened.values()):
+            if opened.key not in answered:
+                facts.extend(await self._look_at(opened, due))
+        return facts
+
+    async def read_new(self, jobs: Sequence[JobMessage]) -> list[Fact]:
+        """Look at what the messages that arrived just now are about."""
+        services, run = self._services, self._run
+        facts: list[Fact] = []
+        if any(job.is_wake and job.timer is None and job.child is None for job in jobs):
+            signals = await services.patience.insist(
+                "read signals", lambda: services.backend.state.read_signals(run.run_id)
+            )
+            return await self.read_all(signals, jobs)
+        due = {job.timer for job in jobs if job.timer is not None}
+        named = {job.child for job in jobs if job.child is not None} | {
+            timer.rpartition("/")[0] for timer in due if timer is not None
+        }
+        for key in named:
+            opened = run.state.opened.get(str(key))
+            if opened is not None:
+                facts.extend(await self._look_at(opened, due))
+        return facts
+
+    def _read_rows(self, signals: Sequence[Signal]) -> list[Fact]:
+        facts: list[Fact] = []
+        for signal in signals:
+            document = decode(signal.data)
+            if signal.key == CANCEL:
+                self.cancel_requested = True
+                self._run.cancel_reason = document.get("reason") or "cancelled"
+            elif signal.key.startswith(ANSWER):
+                opened = self._run.state.opened.get(signal.key[len(ANSWER) :])
+                if opened is not None and opened.kind in ("wait", "webhook"):
+                    output = Stored(encode(document["output"])) if "output" in document else None
+                    facts.append(self._end(opened, Done(output=output, action=document.get("action"))))
+        return facts
+
+    async def _look_at(self, opened: Opened, due: Iterable[str | None]) -> list[Fact]:
+        is_due = f"{opened.key}/{opened.attempt}" in due or (
+            "wakeAt" in opened.details and opened.details["wakeAt"] <= self._services.clock.now()
+        )
+        if opened.kind == "sleep" and is_due:
+            return [self._end(opened, Done(output=opened.value))]
+        if opened.kind == "retry" and is_due:
+            activation = self._run.state.reopen(opened.key)
+            if activation is not None:
+                self._run.to_start.append(activation)
+            return []
+        if opened.kind == "subflow":
+            return await self._look_at_child(opened, is_due)
+        return []
+
+    async def _look_at_child(self, opened: Opened, is_due: bool) -> list[Fact]:
+        services = self._services
+        child_run_id = opened.details["childRunId"]
+        header = await services.patience.insist(
+            "read child", lambda: services.backend.state.read_header(child_run_id)
+        )
+        if header is None:
+            await self._emitter.start_child(opened)
+            return []
+        if header.status == COMPLETED:
+            return [self._end(opened, await self._collect(opened, child_run_id))]
+        if self._run.state.is_cancelling and header.is_final:
+            return self._writer.interrupt([opened.key])
+        if header.is_final:
+            error: Exception = SubflowFailed(
+                header.reason or "", node_id=self._node_id(opened), child_run_id=child_run_id, status=header.status
+            )
+            return [self._fail_attempt(opened, error)]
+        if is_due and "wakeAt" in opened.details:
+            error = NodeTimeout(node_id=self._node_id(opened), timeout_ms=self._config(opened).timeout)
+            await self._emitter.cancel_child(child_run_id, str(error))
+            return [self._fail_attempt(opened, error)]
+        _, known = self._run.state.children.get(opened.key, (-1, ""))
+        if header.status != known and (known or header.status == AWAITING):
+            return [ChildMoved(opened.key, opened.attempt, header.status, header.seq)]
+        return []
+
+    async def _collect(self, opened: Opened, child_run_id: str) -> Done:
+        services = self._services
+        stored = await services.patience.insist(
+            "load child", lambda: services.backend.state.load_run(child_run_id)
+        )
+        if stored is None:
+            return Done()
+        blueprint = await find_pinned_blueprint(services, stored.header)
+        snapshot = rebuild_state(stored, blueprint).take_snapshot()
+        output, writes = map_subflow_output(self._node(opened), blueprint, snapshot.find)
+        return Done(output=output, writes=writes, attempt=opened.attempt)
+
+    def _end(self, opened: Opened, done: Done) -> Fact:
+        return self._writer.end(self._activation(opened), done, opened.at)
+
+    def _fail_attempt(self, opened: Opened, error: Exception) -> Fact:
+        """A sub-flow's attempt failed: try again with a new child run, or fail for good."""
+        config, now = self._config(opened), self._services.clock.now()
+        activation = self._activation(opened)
+        if opened.attempt < config.max_retries:
+            wake_at = now + find_delay(config, opened.attempt)
+            details: dict[str, Any] = {"reason": "retry", "wakeAt": wake_at}
+            return Opened(opened.key, "retry", opened.attempt + 1, now, details)
+        failure: NodeFailure = describe_failure(activation.node_id, opened.key, opened.attempt, error, now)
+        return self._writer.fail(activation, failure, opened.at)
+
+    def _activation(self, opened: Opened) -> Activation:
+        activation = self._run.state.find_activation(opened.key)
+        if activation is None:
+            raise KeyError(opened.key)
+        return activation
+
+    def _node_id(self, opened: Opened) -> str:
+        return self._activation(opened).node_id
+
+    def _node(self, opened: Opened) -> Any:
+        return self._run.state.plan.node(self._node_id(opened))
+
+    def _config(self, opened: Opened) -> Any:
+        return self._node(opened).config

@@ -1,0 +1,389 @@
+"""A worker: takes messages from the queue, drives a lane for each run, and leaves without losing anything."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flowcraft_dagster.blueprint.model import Blueprint
+from flowcraft_dagster.engine.execute import Workshop
+from flowcraft_dagster.engine.node import EventListener, Middleware
+from flowcraft_dagster.engine.registry import NodeRegistry
+from flowcraft_dagster.engine.threads import SyncThreads
+from flowcraft_dagster.errors import (
+    InfrastructureError,
+    MessageError,
+    NodeNotRegistered,
+    QueueUnavailable,
+    RunNotFound,
+    UnknownBlueprint,
+)
+from flowcraft_dagster.ports.backend import Backend
+from flowcraft_dagster.ports.clock import Clock
+from flowcraft_dagster.ports.records import DeadLetter, Delivery, WorkerRecord
+from flowcraft_dagster.runtime.backoff import Patience
+from flowcraft_dagster.runtime.commit import Committer, OwnershipLost
+from flowcraft_dagster.runtime.lane import RunLane
+from flowcraft_dagster.runtime.messages import JobMessage, decode_job, encode_job
+from flowcraft_dagster.runtime.options import RuntimeOptions
+from flowcraft_dagster.runtime.services import Isolate, LaneServices
+from flowcraft_dagster.runtime.timers import TimerService
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerParts:
+    """What a worker is made of.
+
+    Attributes:
+        backend: opened ports.
+        registry: node implementations.
+        blueprints: known here, by id.
+        options: limits and intervals.
+        clock: time.
+        dice: randomness.
+        dependencies: injected into nodes.
+        middleware: outermost first.
+        listeners: take events.
+        isolate: makes the function that runs suspects alone; None where that is impossible.
+        slot: stable name of the place this worker fills; a restarted worker keeps it.
+    """
+
+    backend: Backend
+    registry: NodeRegistry
+    blueprints: Mapping[str, Blueprint]
+    options: RuntimeOptions
+    clock: Clock
+    dice: random.Random
+    dependencies: Mapping[str, Any]
+    middleware: Sequence[Middleware]
+    listeners: Sequence[EventListener]
+    isolate: Callable[[str], Isolate] | None = None
+    slot: str = "0"
+
+
+class Worker:
+    """Runs until stopped.
+
+    Args:
+        parts: what it is made of.
+
+    Attributes:
+        worker_id: incarnation id, new for every worker object.
+        counters: figures since the start.
+    """
+
+    def __init__(self, parts: WorkerParts) -> None:
+        self._parts = parts
+        self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{parts.dice.getrandbits(48):012x}"
+        self.counters: dict[str, int] = {}
+        options, clock = parts.options, parts.clock
+        patience = Patience(clock, parts.dice, options.retry_base_seconds, options.retry_max_seconds)
+        self._threads = SyncThreads(options.threads)
+        self._consumer = parts.backend.jobs.open_consumer(parts.slot, self.worker_id)
+        self._patience = patience
+        self._services = LaneServices(
+            backend=parts.backend,
+            options=options,
+            clock=clock,
+            dice=parts.dice,
+            patience=patience,
+            committer=Committer(parts.backend.state, clock, parts.dice, patience, self.worker_id),
+            workshop=Workshop(
+                self._threads, clock, parts.dependencies, tuple(parts.middleware), options.max_output_bytes
+            ),
+            registry=parts.registry,
+            blueprints=parts.blueprints,
+            listeners=tuple(parts.listeners),
+            slots=asyncio.Semaphore(options.concurrency),
+            worker_id=self.worker_id,
+            settle=self._settle,
+            bury=self._bury,
+            isolate=None if parts.isolate is None else parts.isolate(self.worker_id),
+            counters=self.counters,
+        )
+        self._timers = TimerService(parts.backend, options, clock, patience, self.worker_id)
+        self._lanes: dict[str, RunLane] = {}
+        self._lane_tasks: dict[RunLane, asyncio.Task[None]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = asyncio.Event()
+        self._started_at = clock.now()
+        self._paused = False
+        self.ready = asyncio.Event()
+        self.should_recycle = False
+        self.missing_kinds: set[str] = set()
+
+    # -- the life of a worker ------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until :meth:`stop`; then drain and leave the group.
+
+        Raises:
+            QueueUnavailable: the consumer cannot go on; nothing is lost, start a new worker.
+        """
+        await self._record("alive")
+        await self._consumer.start(self._revoke)
+        helpers = [
+            asyncio.ensure_future(self._timers.run()),
+            asyncio.ensure_future(self._keep_house()),
+        ]
+        fetching = asyncio.ensure_future(self._fetch())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        self.ready.set()
+        try:
+            await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            await self._drain()
+            for task in (*helpers, fetching):
+                task.cancel()
+            await asyncio.gather(*helpers, fetching, return_exceptions=True)
+            await self._close()
+        if fetching.done() and not fetching.cancelled():
+            error = fetching.exception()
+            if error is not None:
+                raise error
+
+    def stop(self) -> None:
+        """Drain and end; safe to call twice."""
+        self._stopping.set()
+
+    async def wait_idle(self) -> None:
+        """Return when no lane is driven."""
+        await self._idle.wait()
+
+    @property
+    def live_runs(self) -> int:
+        """How many runs this worker holds."""
+        return len(self._lanes)
+
+    def describe_health(self) -> dict[str, Any]:
+        """Figures for health checks and metrics."""
+        return {
+            "lanes": len(self._lanes),
+            "abandonedThreads": self._threads.abandoned,
+            "trouble": self._patience.trouble,
+            "paused": self._paused,
+            **self.counters,
+        }
+
+    async def _close(self) -> None:
+        try:
+            await self._consumer.close()
+            await self._record("stopped")
+        except InfrastructureError as error:
+            logger.warning("leaving without a word, since a server is away: %s", error)
+        self._threads.close()
+
+    async def _drain(self) -> None:
+        """Let running nodes end within the deadline; what is left is redelivered."""
+        self._consumer.pause()
+        for lane in list(self._lanes.values()):
+            lane.stop()
+        tasks = list(self._lane_tasks.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._parts.options.drain_seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- messages ------------------------------------------------------------------------------------------------
+
+    async def _fetch(self) -> None:
+        limit = self._parts.options.max_lanes
+        while not self._stopping.is_set():
+            deliveries = await self._consumer.fetch(limit)
+            for delivery in deliveries:
+                self._take(delivery)
+            self._balance()
+
+    def _take(self, delivery: Delivery) -> None:
+        self._services.count("messages")
+        try:
+            job = decode_job(delivery.message)
+        except MessageError as error:
+            self._spawn(self._bury_and_settle(delivery, str(error)))
+            return
+        lane = self._lanes.get(job.run_id)
+        if lane is None:
+            lane = RunLane(self._services, job.run_id)
+            lane.offer(delivery, job)
+            self._lanes[job.run_id] = lane
+            self._idle.clear()
+            self._lane_tasks[lane] = asyncio.ensure_future(self._drive(lane))
+        else:
+            lane.offer(delivery, job)
+
+    def _balance(self) -> None:
+        """Back-pressure: stop taking messages while too many runs are held; membership stays alive."""
+        limit = self._parts.options.max_lanes
+        if not self._paused and len(self._lanes) >= limit:
+            self._paused = True
+            self._consumer.pause()
+        elif self._paused and len(self._lanes) <= limit // 2:
+            self._paused = False
+            self._consumer.resume()
+
+    async def _drive(self, lane: RunLane) -> None:
+        try:
+            await lane.drive()
+        except OwnershipLost as lost:
+            # Never claim again from here: whoever owns the partition gets a wake and decides.
+            logger.info("%s; letting go of it", lost)
+            self._services.count("ownership_lost")
+            await self._send_again(lane, JobMessage(lane.run_id))
+        except (UnknownBlueprint, NodeNotRegistered, RunNotFound) as error:
+            await self._put_back(lane, error)
+        except Exception:
+            logger.exception("run %s: trouble in the runtime; it will be taken up again", lane.run_id)
+            self._services.count("internal_errors")
+            await self._parts.clock.sleep(self._parts.options.retry_max_seconds)
+            await self._send_again(lane, JobMessage(lane.run_id, attempts=lane.attempts))
+        finally:
+            self._lane_tasks.pop(lane, None)
+            if self._lanes.get(lane.run_id) is lane:
+                del self._lanes[lane.run_id]
+            if not self._lanes:
+                self._idle.set()
+            self._balance()
+
+    async def _put_back(self, lane: RunLane, error: UnknownBlueprint | NodeNotRegistered | RunNotFound) -> None:
+        """Let another worker try, later; only after a long while the messages become dead letters."""
+        options, attempts = self._parts.options, lane.attempts
+        if isinstance(error, NodeNotRegistered):
+            self.missing_kinds.add(error.uses)
+        if isinstance(error, RunNotFound):
+            pause, limit = 0.1 * 2**attempts, options.unknown_run_attempts
+        else:
+            pause, limit = find_pause(attempts), count_pauses(options.unknown_blueprint_seconds)
+        if attempts >= limit:
+            logger.error("run %s: giving up after %d attempts: %s", lane.run_id, attempts, error)
+            for delivery in lane.take_deliveries():
+                await self._bury_and_settle(delivery, f"{error}. {error.hint}")
+            return
+        logger.warning("run %s: %s; trying again in %.1f s", lane.run_id, error, pause)
+        await self._parts.clock.sleep(pause)
+        await self._send_again(lane, JobMessage(lane.run_id, attempts=attempts + 1))
+
+    async def _send_again(self, lane: RunLane, job: JobMessage) -> None:
+        held = lane.take_deliveries()
+        if held:
+            message = encode_job(job)
+            await self._patience.insist("send", lambda: self._parts.backend.jobs.send([message]))
+            self._settle(held)
+
+    async def _bury_and_settle(self, delivery: Delivery, reason: str) -> None:
+        await self._bury(delivery, reason)
+        self._settle([delivery])
+
+    async def _bury(self, delivery: Delivery, reason: str) -> None:
+        message = delivery.message
+        letter = DeadLetter(
+            letter_id=f"{delivery.partition}-{delivery.offset}",
+            key=message.key.encode("utf-8", "surrogateescape"),
+            value=message.value,
+            headers=message.headers,
+            source=f"{delivery.partition}/{delivery.offset}",
+            reason=reason,
+            at=self._parts.clock.now(),
+        )
+        logger.error("message %s cannot be handled and goes to the dead letters: %s", letter.letter_id, reason)
+        self._services.count("dead_letters")
+        await self._patience.insist("dead letter", lambda: self._parts.backend.dead_letters.add_letter(letter))
+
+    def _settle(self, deliveries: Sequence[Delivery]) -> None:
+        if deliveries:
+            self._consumer.settle(deliveries)
+
+    async def _revoke(self, partitions: frozenset[int], seconds: float) -> None:
+        """Partitions are taken away: let their running nodes end within the deadline, then forget their runs."""
+        leaving = [lane for lane in self._lanes.values() if lane.partitions & partitions]
+        for lane in leaving:
+            lane.stop()
+        tasks = [self._lane_tasks[lane] for lane in leaving if lane in self._lane_tasks]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- housekeeping --------------------------------------------------------------------------------------------
+
+    async def _keep_house(self) -> None:
+        options, clock = self._parts.options, self._parts.clock
+        interval = min(options.heartbeat_seconds, options.anchor_seconds / 2)
+        beaten = clock.monotonic()
+        while True:
+            await clock.sleep(interval)
+            self._re_anchor(clock.monotonic() - options.anchor_seconds)
+            self.should_recycle = self._threads.abandoned > options.max_abandoned_threads
+            if self.should_recycle:
+                self.stop()
+            if clock.monotonic() - beaten < options.heartbeat_seconds * 0.9:
+                continue
+            beaten = clock.monotonic()
+            live = [lane for lane in self._lanes.values() if lane.is_live]
+            touched = {lane.run_id for lane in live}.union(*(lane.ancestors for lane in live))
+            try:
+                await self._record("alive")
+                if touched:
+                    await self._parts.backend.state.touch_runs(sorted(touched), clock.now())
+            except InfrastructureError as error:
+                logger.warning("heartbeat failed: %s", error)
+
+    def _re_anchor(self, before: float) -> None:
+        """A run that is held long gets a fresh message, so that its partition's offset can move on."""
+        for lane in self._lanes.values():
+            if lane.is_live and lane.deliveries and lane.held_since < before:
+                self._spawn(self._send_again(lane, JobMessage(lane.run_id)))
+
+    async def _record(self, state: str) -> None:
+        clock = self._parts.clock
+        await self._parts.backend.workers.record_worker(
+            WorkerRecord(
+                worker_id=self.worker_id,
+                slot=self._parts.slot,
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                state=state,
+                started_at=self._started_at,
+                seen_at=clock.now(),
+                health=self.describe_health(),
+            )
+        )
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def find_pause(attempts: int) -> float:
+    """Seconds before a message that cannot be handled here is put back, doubling up to half a minute."""
+    return float(min(0.5 * 2 ** min(attempts, 10), 30.0))
+
+
+def count_pauses(seconds: float) -> int:
+    """How many of these pauses fit into ``seconds``.
+
+    Example:
+        >>> count_pauses(3.0)
+        3
+    """
+    attempts, total = 0, 0.0
+    while total < seconds:
+        total += find_pause(attempts)
+        attempts += 1
+    return attempts
+
+
+__all__ = ["QueueUnavailable", "Worker", "WorkerParts"]
