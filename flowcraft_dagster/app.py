@@ -23,7 +23,6 @@ from flowcraft_dagster.runtime.client import AsyncClient, StartRequest
 from flowcraft_dagster.runtime.options import RuntimeOptions
 from flowcraft_dagster.runtime.reconciler import Reconciler
 from flowcraft_dagster.runtime.result import RunResult
-from flowcraft_dagster.runtime.services import Isolate
 from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.runtime.worker import Worker, WorkerParts
 from flowcraft_dagster.settings import Settings
@@ -69,7 +68,7 @@ class Flowcraft:
         self.listeners = list(listeners)
         self.location: str | None = None
         single = isinstance(blueprints, (Blueprint, Flow, str, Path, Mapping))
-        for source in [blueprints] if single else blueprints:  # type: ignore[list-item,union-attr]
+        for source in [blueprints] if single else blueprints:  # type: ignore[union-attr]
             self.add_blueprint(source)  # type: ignore[arg-type]
 
     def node(self, uses: str) -> Callable[[T], T]:
@@ -134,7 +133,7 @@ class Flowcraft:
         blueprint_id: str,
         context: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - part of the interface
+        timeout: float | None = None,
         options: RuntimeOptions | None = None,
     ) -> RunResult:
         """As :meth:`run`, for callers with an event loop."""
@@ -176,9 +175,11 @@ class Flowcraft:
         clock: Clock | None = None,
         dice: random.Random | None = None,
         slot: str | None = None,
-        isolate: Callable[[str], Isolate] | None = None,
     ) -> Worker:
-        """A worker; the caller opens its backend, runs it, and closes the backend."""
+        """A worker; the caller opens its backend, runs it, and closes the backend.
+
+        Suspects run in processes of their own when the app was loaded by :func:`load_app`.
+        """
         settings = settings or Settings.from_env()
         clock = clock or SystemClock()
         return Worker(
@@ -192,7 +193,7 @@ class Flowcraft:
                 dependencies=self.dependencies,
                 middleware=self.middleware,
                 listeners=self.listeners,
-                isolate=isolate,
+                app_target=self.location,
                 slot=slot or f"{os.uname().nodename}-{os.getpid()}",
             )
         )
@@ -231,7 +232,7 @@ def load_app(target: str) -> Flowcraft:
         value: Any = importlib.import_module(module_name)
     except FlowcraftError:
         raise
-    except Exception as error:  # noqa: BLE001 - user code runs here; whatever it raises is its own
+    except Exception as error:
         raise AppLoadError(f"cannot import {module_name}: {type(error).__name__}: {error}", target=target) from error
     for name in attribute.split("."):
         try:

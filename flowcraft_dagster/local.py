@@ -60,7 +60,7 @@ class LocalRuntime:
             await self._task
         await self._backend.close()
 
-    async def wait_for_pause(self, run_id: str, timeout: float | None) -> None:  # noqa: ASYNC109
+    async def wait_for_pause(self, run_id: str, timeout: float | None) -> None:
         """Return when the run has ended or waits.
 
         Raises:

@@ -35,7 +35,7 @@ class Settings:
     backend: BackendName = "embedded"
     home: Path = Path(".flowcraft")
     synchronous: Synchronous = "FULL"
-    options: RuntimeOptions = RuntimeOptions()
+    options: RuntimeOptions = field(default_factory=RuntimeOptions)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod

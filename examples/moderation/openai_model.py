@@ -7,6 +7,7 @@ Wire format: ``POST {url}/chat/completions`` with ``model``, ``messages`` and ``
 from __future__ import annotations
 
 import asyncio
+import re
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ _MODEL_NAME = "FLOWCRAFT_MODEL_NAME"
 _PATH = "/chat/completions"
 _PASSING_STATUSES = frozenset({408, 409, 425, 429})
 _LONGEST_DETAIL = 200
+_SECONDS = re.compile(r"\d{1,6}(?:\.\d+)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,9 @@ class OpenAIModel:
             NodeError: the endpoint is away, busy or failing after all attempts; a retry of the node may help.
             FatalNodeError: the endpoint refuses the request; no retry helps.
         """
-        for attempt in range(1, self.attempts + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             pause = self.retry_seconds * 2 ** (attempt - 1)
             try:
                 # The client's own timeout is for each read: a server that drips bytes would never reach it.
@@ -110,9 +114,9 @@ class OpenAIModel:
                 if isinstance(failure, FatalNodeError):
                     raise failure
                 pause = _read_pause(response.headers.get("retry-after"), pause)
-            if attempt < self.attempts:
-                await self.sleep(min(pause, self.longest_pause_seconds))
-        raise failure
+            if attempt >= self.attempts:
+                raise failure
+            await self.sleep(min(pause, self.longest_pause_seconds))
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
@@ -163,7 +167,4 @@ class OpenAIModel:
 
 def _read_pause(retry_after: str | None, default: float) -> float:
     """Seconds from a ``Retry-After`` header; dates, which are rare, are not read."""
-    try:
-        return max(float(retry_after), 0.0) if retry_after is not None else default
-    except ValueError:
-        return default
+    return float(retry_after) if retry_after is not None and _SECONDS.fullmatch(retry_after.strip()) else default

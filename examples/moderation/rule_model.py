@@ -15,12 +15,12 @@ SKILLS: tuple[Skill, ...] = (*reviews.SKILLS, *hiring.SKILLS, *blog.SKILLS, *mod
 
 
 class RuleModel:
-    """Answers the prompts of the example blueprints without network, keys or randomness.
+    r"""Answers the prompts of the example blueprints without network, keys or randomness.
 
     Example:
         >>> import asyncio
-        >>> question = 'Does this text contain personal data? Answer true or false.\\n\\nText: "Write to jane@example.com"'
-        >>> asyncio.run(RuleModel().complete(question))
+        >>> question = "Does this contain personal data? Answer true or false."
+        >>> asyncio.run(RuleModel().complete(f'{question}\n\nText: "Write to jane@example.com"'))
         'true'
     """
 

@@ -53,7 +53,9 @@ def resolve_inputs(context: RunContext, inputs: Mapping[str, str | Sequence[str]
     Returns:
         The values by place; "" where nothing is present.
     """
-    return {place: _find_first(context, [names] if isinstance(names, str) else names) for place, names in inputs.items()}
+    return {
+        place: _find_first(context, [names] if isinstance(names, str) else names) for place, names in inputs.items()
+    }
 
 
 def _find_first(context: RunContext, names: Sequence[str]) -> Any:
@@ -81,7 +83,7 @@ def render_prompt(ctx: NodeContext) -> str:
 
 
 def _is_mapping_of_names(inputs: Any) -> bool:
-    def is_names(names: Any) -> bool:
-        return isinstance(names, str) or (isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names))
-
-    return isinstance(inputs, Mapping) and all(is_names(names) for names in inputs.values())
+    return isinstance(inputs, Mapping) and all(
+        isinstance(names, str) or (isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names))
+        for names in inputs.values()
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -140,8 +139,8 @@ def _check_params(place: Place, kind: str, params: dict[str, Any]) -> None:
 def number_as_text(value: object) -> object:
     """A number as text, whole ones without a point, since ids such as 401 are easily written as numbers.
 
-    Anything else is returned unchanged.
+    Anything else is returned unchanged, also numbers that a double does not hold exactly.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= 2**53:
         return value
     return str(int(value)) if value == int(value) else str(value)

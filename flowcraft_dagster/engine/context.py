@@ -100,6 +100,11 @@ class Snapshot:
         self._node_ids = node_ids
         self._catch_error = catch_error
 
+    @property
+    def node_ids(self) -> Iterator[str]:
+        """Ids of nodes, which resolve to their output once they ran."""
+        return iter(self._node_ids)
+
     def find(self, key: str) -> Stored | None:
         """The stored value a name leads to, or None."""
         if key == CATCH_ERROR:

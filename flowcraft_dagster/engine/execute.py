@@ -10,15 +10,15 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from flowcraft_dagster.blueprint.model import NodeConfig, NodeSpec
 from flowcraft_dagster.engine.activation import Activation
-from flowcraft_dagster.engine.context import Snapshot, Stored
+from flowcraft_dagster.engine.context import Stored
 from flowcraft_dagster.engine.facts import NodeFailure
 from flowcraft_dagster.engine.inputs import read_for_user
 from flowcraft_dagster.engine.json_codec import encode
-from flowcraft_dagster.engine.node import Middleware, Node, NodeContext, NodeFunction, NodeResult, RunContext
+from flowcraft_dagster.engine.node import ContextReader, Middleware, Node, NodeContext, NodeResult, RunContext
 from flowcraft_dagster.engine.outcome import Done, Failed, Outcome, Waiting
 from flowcraft_dagster.engine.registry import Implementation
 from flowcraft_dagster.engine.routing import Report
@@ -27,6 +27,7 @@ from flowcraft_dagster.engine.values import UNDEFINED
 from flowcraft_dagster.errors import FatalNodeError, NodeTimeout, SizeLimitExceeded
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LONGEST_INLINE_DELAY = 5.0
 """Seconds; a longer delay between attempts becomes a durable timer."""
@@ -86,7 +87,7 @@ class Execution:
     activation: Activation
     implementation: Implementation
     input: Stored | None
-    snapshot: Snapshot
+    snapshot: ContextReader
     first_attempt: int
     report: Report
 
@@ -100,20 +101,26 @@ async def execute(execution: Execution, workshop: Workshop) -> Outcome:
     config = execution.node.config
     attempt = execution.first_attempt
     if config.max_retries < attempt:
-        error: BaseException = FatalNodeError(f"maxRetries is {config.max_retries}: the node was never called")
-        return Failed(_describe(execution, attempt, error, workshop.time.now()))
+        never = FatalNodeError(f"maxRetries is {config.max_retries}: the node was never called")
+        return Failed(_describe(execution, attempt, never, workshop.time.now()))
+    kind = execution.implementation
+    lifecycle = _Lifecycle(kind, execution) if isinstance(kind, type) and issubclass(kind, Node) else None
     while True:
-        attempted = _Attempt(execution, workshop, attempt)
+        attempted = _Attempt(execution, workshop, attempt, lifecycle)
+        error: BaseException
         try:
-            return await attempted.run()
+            done = await attempted.run()
+            await attempted.recover()
+            return done
         except asyncio.CancelledError as caught:
-            if attempted.is_ours(caught):
+            if attempted.is_ours():
                 raise
             error = caught
         except (Exception, SystemExit, KeyboardInterrupt) as caught:  # noqa: BLE001 - any error of a node is its own
             error = caught
         now = workshop.time.now()
-        if isinstance(error, FatalNodeError) or attempt >= config.max_retries:
+        if isinstance(error, FatalNodeError) or attempted.is_last or attempt >= config.max_retries:
+            await attempted.recover(error)
             return Failed(_describe(execution, attempt, error, now))
         execution.report("node:retry", {"nodeId": execution.node.id, "attempt": attempt, "error": str(error)})
         delay = find_delay(config, attempt)
@@ -158,13 +165,30 @@ def describe_failure(node_id: str, activation_key: str, attempt: int, error: Bas
     )
 
 
+class _Lifecycle:
+    """A class-based node over all attempts: one instance, prepared once.
+
+    The order is ``prep``, ``exec`` until it succeeds or attempts end, then ``fallback``, ``post``; ``recover`` last,
+    when any error was seen. Errors of ``prep``, ``fallback`` and ``post`` are not retried.
+    """
+
+    def __init__(self, kind: type[Node], execution: Execution) -> None:
+        self.node = kind(execution.node.params, execution.node.id)
+        self.is_prepared = False
+        self.prepared: Any = None
+        self.writes: dict[str, Any] = {}
+        self.seen: Exception | None = None
+
+
 class _Attempt:
     """One attempt: its own context writes, its own cancellation flag."""
 
-    def __init__(self, execution: Execution, workshop: Workshop, number: int) -> None:
+    def __init__(self, execution: Execution, workshop: Workshop, number: int, lifecycle: _Lifecycle | None) -> None:
         self.execution = execution
         self.workshop = workshop
         self.number = number
+        self.is_last = False
+        self._lifecycle = lifecycle
         self._over = False
         self.ctx = NodeContext(
             run_id=execution.run_id,
@@ -179,22 +203,24 @@ class _Attempt:
             is_cancelled=lambda: self._over,
         )
 
-    def is_ours(self, error: asyncio.CancelledError) -> bool:
+    def is_ours(self) -> bool:
         """Whether the surrounding task was cancelled, rather than user code raising the same exception."""
         task = asyncio.current_task()
         cancelling = getattr(task, "cancelling", None)
         return True if cancelling is None else bool(cancelling())
 
     async def run(self) -> Done:
-        timeout = self.execution.node.config.timeout
         try:
-            result = await (self._wrap() if timeout is None else self._limit(timeout))
+            result = await (self._wrap() if self._lifecycle is not None else self._limit(self._wrap))
         finally:
             self._over = True
         return self._store(result)
 
-    async def _limit(self, timeout_ms: float) -> NodeResult:
-        task = asyncio.ensure_future(self._wrap())
+    async def _limit(self, call: Callable[[], Awaitable[T]]) -> T:
+        timeout_ms = self.execution.node.config.timeout
+        if timeout_ms is None:
+            return await call()
+        task = asyncio.ensure_future(call())
         try:
             done, _ = await asyncio.wait({task}, timeout=timeout_ms / 1000)
         except asyncio.CancelledError:
@@ -253,11 +279,10 @@ class _Attempt:
         return result
 
     async def _call(self) -> NodeResult:
-        implementation = self.execution.implementation
-        if inspect.isclass(implementation):
-            value = await self._run_class(implementation(self.execution.node.params, self.execution.node.id))
+        if self._lifecycle is not None:
+            value = await self._run_class(self._lifecycle)
         else:
-            value = await self._invoke(implementation, self.ctx)
+            value = await self._invoke(self.execution.implementation, self.ctx)
         if isinstance(value, NodeResult):
             if value.action is not None and not isinstance(value.action, str):
                 raise TypeError(f"action must be text or None, not {type(value.action).__name__}")
@@ -270,31 +295,41 @@ class _Attempt:
         value = await self.workshop.threads.run(lambda: function(*arguments))
         return await value if inspect.isawaitable(value) else value
 
-    async def _run_class(self, node: Node) -> Any:
-        """The steps of a class-based node; its retries are those of the whole attempt, ``prep`` included."""
-        seen: Exception | None = None
+    async def _run_class(self, lifecycle: _Lifecycle) -> Any:
+        node = lifecycle.node
+        if lifecycle.is_prepared:
+            for key, value in lifecycle.writes.items():
+                self.ctx.context.set(key, value)
+        else:
+            lifecycle.prepared = await self._step(node.prep)
+            lifecycle.is_prepared = True
+            lifecycle.writes = dict(self.ctx.context.writes)
         try:
-            prepared = await self._invoke(node.prep, self.ctx)
-            try:
-                result = await self._invoke(node.exec, prepared, self.ctx)
-            except FatalNodeError:
-                raise
-            except Exception as error:
-                seen = error
-                if self.number < self.execution.node.config.max_retries:
-                    raise
-                result = await self._invoke(node.fallback, error, self.ctx)
-            return await self._invoke(node.post, result, self.ctx)
+            result = await self._limit(lambda: self._invoke(node.exec, lifecycle.prepared, self.ctx))
         except Exception as error:
-            seen = error
-            raise
-        finally:
-            if seen is not None:
-                await self._recover(node, seen)
+            lifecycle.seen = error
+            if isinstance(error, FatalNodeError) or self.number < self.execution.node.config.max_retries:
+                raise
+            result = await self._step(node.fallback, error)
+        return await self._step(node.post, result)
 
-    async def _recover(self, node: Node, seen: Exception) -> None:
+    async def _step(self, step: Callable[..., Any], *arguments: Any) -> Any:
+        """A step of a class-based node that is not retried."""
         try:
-            await self._invoke(node.recover, seen, self.ctx)
+            return await self._limit(lambda: self._invoke(step, *arguments, self.ctx))
+        except Exception:
+            self.is_last = True
+            raise
+
+    async def recover(self, error: BaseException | None = None) -> None:
+        """Let a class-based node clean up after any error it has seen; errors of this are logged only."""
+        if self._lifecycle is None:
+            return
+        seen = error if isinstance(error, Exception) else self._lifecycle.seen
+        if seen is None:
+            return
+        try:
+            await self._invoke(self._lifecycle.node.recover, seen, self.ctx)
         except Exception:
             logger.warning("recover() of node '%s' failed", self.execution.node.id, exc_info=True)
 
@@ -303,5 +338,3 @@ async def _settle(value: Any | Awaitable[Any]) -> None:
     if inspect.isawaitable(value):
         await value
 
-
-__all__ = ["Execution", "NodeFunction", "Workshop", "describe_failure", "execute", "find_delay"]

@@ -22,7 +22,7 @@ class NodeFailure:
     """A failure of an activation, in a form that is safe to store and show.
 
     Attributes:
-        node_id: the node, or the scatter node of a batch item.
+        node_id: the node, or the activation key of a batch item.
         activation: its key.
         attempt: the attempt that failed last, from 1.
         type: name of the exception's class.
@@ -53,6 +53,20 @@ class NodeFailure:
             "handled": self.handled,
             "at": self.at,
         }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> NodeFailure:
+        """The inverse of :meth:`to_json`."""
+        return cls(
+            node_id=document["node"],
+            activation=document["activation"],
+            attempt=document["attempt"],
+            type=document["type"],
+            message=document["message"],
+            fatal=document["fatal"],
+            handled=document["handled"],
+            at=document["at"],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,18 +292,7 @@ def _decode_ended(key: str, document: dict[str, Any], output: Stored | None) -> 
             for write in document.get("w", ())
         ),
         taken=_decode_taken(document.get("e", ())),
-        failure=None
-        if failure is None
-        else NodeFailure(
-            node_id=failure["node"],
-            activation=failure["activation"],
-            attempt=failure["attempt"],
-            type=failure["type"],
-            message=failure["message"],
-            fatal=failure["fatal"],
-            handled=failure["handled"],
-            at=failure["at"],
-        ),
+        failure=None if failure is None else NodeFailure.from_json(failure),
         input=Stored(encode(document["i"])) if "i" in document else None,
     )
 

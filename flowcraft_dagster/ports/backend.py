@@ -30,14 +30,45 @@ class HealthReport:
 class Backend(Protocol):
     """One way of storing and queueing. Nothing is connected before ``open``."""
 
-    name: str
-    state: StateStore
-    index: RunIndex
-    workers: WorkerRegistry
-    jobs: JobQueue
-    dead_letters: DeadLetters
-    requests: RequestQueue
-    coordination: CoordinationStore
+    @property
+    def name(self) -> str:
+        """How the settings name it."""
+        ...
+
+    @property
+    def state(self) -> StateStore:
+        """Runs and their facts."""
+        ...
+
+    @property
+    def index(self) -> RunIndex:
+        """Listings, timers, deaths."""
+        ...
+
+    @property
+    def workers(self) -> WorkerRegistry:
+        """Heartbeats."""
+        ...
+
+    @property
+    def jobs(self) -> JobQueue:
+        """Jobs and wakes."""
+        ...
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """Messages nobody could handle."""
+        ...
+
+    @property
+    def requests(self) -> RequestQueue:
+        """Requests to start runs."""
+        ...
+
+    @property
+    def coordination(self) -> CoordinationStore:
+        """Hints."""
+        ...
 
     async def open(self) -> None:
         """Connect. Raises InfrastructureError or SchemaMismatch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import uuid
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ from flowcraft_dagster.errors import (
 )
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
-from flowcraft_dagster.ports.records import RUNNING, RunHeader, RunQuery, Signal, StoredRun
+from flowcraft_dagster.ports.records import RUNNING, Message, RunHeader, RunQuery, Signal, StoredRun
 from flowcraft_dagster.runtime.faults import FaultPoint, pass_point
 from flowcraft_dagster.runtime.messages import JobMessage, encode_job, is_run_id
 from flowcraft_dagster.runtime.options import RuntimeOptions
@@ -101,21 +102,25 @@ class AsyncClient:
 
     async def start_many(self, requests: Sequence[StartRequest]) -> list[str]:
         """Start several runs; the messages are sent together. Raises as :meth:`start`, before anything is stored
-        for requests that are malformed."""
+        for requests that are malformed.
+        """
         prepared = [self._prepare(request) for request in requests]
         for blueprint in {header.blueprint_hash: blueprint for blueprint, header, _ in prepared}.values():
             await save_blueprint_once(self.backend.state, blueprint)
-        jobs = []
-        for blueprint, header, context in prepared:
-            existing = await self.backend.state.create_run(header, context)
-            await pass_point(FaultPoint.AFTER_START_CREATED)
-            if existing is not None:
-                self._compare(existing, header)
-            if existing is None or not existing.is_final:
-                starts = find_starts(blueprint)
-                jobs.append(encode_job(JobMessage(header.run_id, header.blueprint_id, starts[0] if starts else None)))
-        await self.backend.jobs.send(jobs)
+        # Together, so that the store may write many in one go.
+        jobs = await asyncio.gather(*(self._create(*parts) for parts in prepared))
+        await self.backend.jobs.send([job for job in jobs if job is not None])
         return [header.run_id for _, header, _ in prepared]
+
+    async def _create(self, blueprint: Blueprint, header: RunHeader, context: bytes) -> Message | None:
+        existing = await self.backend.state.create_run(header, context)
+        await pass_point(FaultPoint.AFTER_START_CREATED)
+        if existing is not None:
+            self._compare(existing, header)
+            if existing.is_final:
+                return None
+        starts = find_starts(blueprint)
+        return encode_job(JobMessage(header.run_id, header.blueprint_id, starts[0] if starts else None))
 
     def _prepare(self, request: StartRequest) -> tuple[Blueprint, RunHeader, bytes]:
         blueprint = self.blueprints.get(request.blueprint_id)
@@ -167,7 +172,7 @@ class AsyncClient:
         stored, blueprint = await self._load(run_id)
         return build_result(stored, blueprint)
 
-    async def wait(self, run_id: str, timeout: float = 60.0) -> RunResult:  # noqa: ASYNC109 - part of the interface
+    async def wait(self, run_id: str, timeout: float = 60.0) -> RunResult:
         """Wait until a run has ended.
 
         Errors while looking are outlived; the last one is the cause of the WaitTimeout.
@@ -183,11 +188,11 @@ class AsyncClient:
         await self._wait_until(run_id, timeout, lambda header: header.is_final)
         return await self.result(run_id)
 
-    async def wait_for_pause(self, run_id: str, timeout: float = 60.0) -> RunHeader:  # noqa: ASYNC109
+    async def wait_for_pause(self, run_id: str, timeout: float = 60.0) -> RunHeader:
         """Wait until a run has ended or waits. Raises as :meth:`wait`."""
         return await self._wait_until(run_id, timeout, lambda header: header.is_final or header.status == "awaiting")
 
-    async def _wait_until(self, run_id: str, timeout: float, is_there: Any) -> RunHeader:  # noqa: ASYNC109
+    async def _wait_until(self, run_id: str, timeout: float, is_there: Any) -> RunHeader:
         deadline = self._clock.monotonic() + timeout
         pause, status, trouble = FIRST_POLL_SECONDS, "unknown", None
         while True:

@@ -1,7 +1,7 @@
 """A lane: one run while this worker owns it. Jobs of a run start in order; independent nodes run concurrently.
 
-The lane drives the steps of ``runtime.commit``: it starts what was decided, gathers what has ended since, commits all of
-it at once, emits what the commit calls for, and settles its messages when nothing of the run runs any more.
+The lane drives the steps of ``runtime.commit``: it starts what was decided, gathers what has ended since, commits all
+of it at once, emits what the commit calls for, and settles its messages when nothing of the run runs any more.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 
 from flowcraft_dagster.engine.activation import Activation
 from flowcraft_dagster.engine.execute import Execution, execute
-from flowcraft_dagster.engine.facts import Fact, Opened
+from flowcraft_dagster.engine.facts import Ended, Fact, Opened
 from flowcraft_dagster.engine.outcome import Outcome
 from flowcraft_dagster.errors import NodeNotRegistered
 from flowcraft_dagster.ports.records import Delivery
@@ -235,5 +235,5 @@ class RunLane:
         if tasks:
             await asyncio.wait(tasks.values(), timeout=self._services.options.drain_seconds)
         late = [writer.write(*self._ended.popleft()) for _ in range(len(self._ended))]
-        ended = {fact.key for fact in late if not isinstance(fact, Opened)}
+        ended = {fact.key for fact in late if isinstance(fact, Ended)}
         return [*late, *writer.interrupt(key for key in tasks if key not in ended), writer.begin_cancelling()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -89,6 +89,6 @@ def decode_job(message: Message) -> JobMessage:
     return JobMessage(run_id=run_id, blueprint_id=blueprint_id, attempts=attempts, **values)
 
 
-def is_run_id(value: Any) -> bool:
+def is_run_id(value: Any) -> TypeGuard[str]:
     """Whether a value can be a run id: 1 to 200 characters, none of them a control character."""
     return isinstance(value, str) and 1 <= len(value) <= MAX_ID_LENGTH and value.isprintable()

@@ -9,7 +9,7 @@ from typing import Any
 from flowcraft_dagster.blueprint.model import Blueprint
 from flowcraft_dagster.engine.context import INPUT_PREFIX, OUTPUT_PREFIX
 from flowcraft_dagster.engine.facts import Ended, NodeFailure, Opened, StatusChange
-from flowcraft_dagster.ports.records import AWAITING, FINAL_STATUSES, RunHeader, Signal, StoredRun
+from flowcraft_dagster.ports.records import FINAL_STATUSES, StoredRun
 from flowcraft_dagster.runtime.history import read_commits, rebuild_state
 
 
@@ -155,7 +155,6 @@ def build_result(stored: StoredRun, blueprint: Blueprint) -> RunResult:
     """Build the result of a run from what is stored of it."""
     state = rebuild_state(stored, blueprint)
     header = stored.header
-    snapshot = state.take_snapshot()
     keys = [key for key in state.context.keys(state.version) if not key.startswith(INPUT_PREFIX)]
     context = {key: state.context.read(key, state.version) for key in keys}
     values = {key: stored_value.copy() for key, stored_value in context.items() if stored_value is not None}
@@ -172,7 +171,6 @@ def build_result(stored: StoredRun, blueprint: Blueprint) -> RunResult:
                 timings[fact.key] = _time(fact, fact.key if activation is None else activation.node_id)
     if header.finished_at is not None:
         statuses.append((header.status, header.finished_at))
-    del snapshot
     return RunResult(
         run_id=header.run_id,
         blueprint_id=header.blueprint_id,
@@ -224,5 +222,3 @@ def _time(fact: Opened | Ended, node_id: str) -> NodeTiming:
         return NodeTiming(fact.key, node_id, "open", fact.attempt, fact.at, None)
     return NodeTiming(fact.key, node_id, fact.status, fact.attempt, fact.started_at, fact.finished_at, fact.action)
 
-
-__all__ = ["AWAITING", "NodeTiming", "OpenWait", "RunResult", "Signal", "build_result", "find_open_waits"]

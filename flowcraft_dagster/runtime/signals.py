@@ -13,7 +13,7 @@ from flowcraft_dagster.engine.activation import Activation
 from flowcraft_dagster.engine.builtins import map_subflow_output
 from flowcraft_dagster.engine.context import Stored
 from flowcraft_dagster.engine.execute import describe_failure, find_delay
-from flowcraft_dagster.engine.facts import ChildMoved, Fact, NodeFailure, Opened
+from flowcraft_dagster.engine.facts import ChildMoved, Ended, Fact, NodeFailure, Opened
 from flowcraft_dagster.engine.json_codec import decode, encode
 from flowcraft_dagster.engine.outcome import Done
 from flowcraft_dagster.errors import NodeTimeout, SubflowFailed
@@ -51,7 +51,7 @@ class SignalReader:
         """Look at everything that may have happened while nobody owned the run."""
         facts = self._read_rows(signals)
         due = {job.timer for job in jobs if job.timer is not None}
-        answered = {fact.key for fact in facts if not isinstance(fact, ChildMoved)}
+        answered = {fact.key for fact in facts if isinstance(fact, Ended)}
         for opened in list(self._run.state.opened.values()):
             if opened.key not in answered:
                 facts.extend(await self._look_at(opened, due))

@@ -1,12 +1,11 @@
 """Due timers become wakes.
 
-1. Read timers that are due. 2. Send a wake for each, keyed by its run. 3. Drop the timers. A crash between 2 and 3 wakes
-a run twice, and the second wake finds the end row; a crash before 2 changes nothing.
+1. Read timers that are due. 2. Send a wake for each, keyed by its run. 3. Drop the timers. A crash between 2 and 3
+wakes a run twice, and the second wake finds the end row; a crash before 2 changes nothing.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from flowcraft_dagster.errors import InfrastructureError
@@ -54,8 +53,9 @@ class TimerService:
                     leading_until = self._clock.monotonic() + lease_seconds / 2 if leads else 0.0
                 if leading_until:
                     try:
-                        while await self.fire_due() == BATCH:
-                            await asyncio.sleep(0)
+                        fired = BATCH
+                        while fired == BATCH:
+                            fired = await self.fire_due()
                     except InfrastructureError as error:
                         logger.warning("timers wait, a server is away: %s", error)
                 await self._clock.sleep(interval)

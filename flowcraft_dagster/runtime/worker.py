@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,6 @@ from flowcraft_dagster.errors import (
     InfrastructureError,
     MessageError,
     NodeNotRegistered,
-    QueueUnavailable,
     RunNotFound,
     UnknownBlueprint,
 )
@@ -29,10 +28,11 @@ from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.ports.records import DeadLetter, Delivery, WorkerRecord
 from flowcraft_dagster.runtime.backoff import Patience
 from flowcraft_dagster.runtime.commit import Committer, OwnershipLost
+from flowcraft_dagster.runtime.isolation import Isolator
 from flowcraft_dagster.runtime.lane import RunLane
 from flowcraft_dagster.runtime.messages import JobMessage, decode_job, encode_job
 from flowcraft_dagster.runtime.options import RuntimeOptions
-from flowcraft_dagster.runtime.services import Isolate, LaneServices
+from flowcraft_dagster.runtime.services import LaneServices
 from flowcraft_dagster.runtime.timers import TimerService
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,8 @@ class WorkerParts:
         dependencies: injected into nodes.
         middleware: outermost first.
         listeners: take events.
-        isolate: makes the function that runs suspects alone; None where that is impossible.
+        app_target: ``MODULE:ATTR`` of the app, by which suspects run in processes of their own; None where that is
+            impossible.
         slot: stable name of the place this worker fills; a restarted worker keeps it.
     """
 
@@ -65,7 +66,7 @@ class WorkerParts:
     dependencies: Mapping[str, Any]
     middleware: Sequence[Middleware]
     listeners: Sequence[EventListener]
-    isolate: Callable[[str], Isolate] | None = None
+    app_target: str | None = None
     slot: str = "0"
 
 
@@ -89,6 +90,11 @@ class Worker:
         self._threads = SyncThreads(options.threads)
         self._consumer = parts.backend.jobs.open_consumer(parts.slot, self.worker_id)
         self._patience = patience
+        self._isolator = (
+            None
+            if parts.app_target is None
+            else Isolator(parts.app_target, parts.backend.index, options, clock, patience)
+        )
         self._services = LaneServices(
             backend=parts.backend,
             options=options,
@@ -106,7 +112,7 @@ class Worker:
             worker_id=self.worker_id,
             settle=self._settle,
             bury=self._bury,
-            isolate=None if parts.isolate is None else parts.isolate(self.worker_id),
+            isolate=None if self._isolator is None else self._isolator.run,
             counters=self.counters,
         )
         self._timers = TimerService(parts.backend, options, clock, patience, self.worker_id)
@@ -183,6 +189,8 @@ class Worker:
         except InfrastructureError as error:
             logger.warning("leaving without a word, since a server is away: %s", error)
         self._threads.close()
+        if self._isolator is not None:
+            await self._isolator.close()
 
     async def _drain(self) -> None:
         """Let running nodes end within the deadline; what is left is redelivered."""
@@ -385,5 +393,3 @@ def count_pauses(seconds: float) -> int:
         attempts += 1
     return attempts
 
-
-__all__ = ["QueueUnavailable", "Worker", "WorkerParts"]

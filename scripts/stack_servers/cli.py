@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(stack: Stack, options: argparse.Namespace) -> int:
     command = options.command
     if command == "up":
-        stack.up({name: getattr(options, f"{name}_port") for name in options.servers})
+        stack.up({name: getattr(options, f"{name}_port") for name in options.servers}, docker=not options.local)
     elif command == "down":
         stack.down(delete=options.delete)
     elif command == "start":
@@ -110,9 +110,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(shared, default=argparse.SUPPRESS)
 
     up = commands.add_parser("up", parents=[shared], help="start servers, wait until they answer, print variables")
-    up.add_argument("--with", dest="servers", type=_server_list, default=list(KINDS), metavar="LIST")
+    up.add_argument(
+        "--with",
+        dest="servers",
+        type=_server_list,
+        default=list(KINDS),
+        metavar="LIST",
+        help=f"some of {','.join(KINDS)}",
+    )
     for kind in KINDS.values():
         up.add_argument(f"--{kind.name}-port", type=_port, metavar="N", help=f"0 = any; usually {kind.default_port}")
+    up.add_argument("--local", action="store_true", help="as plain processes, even where Docker runs")
     up.add_argument("--timeout", type=float, default=180.0, metavar="SECONDS", help="for a server to answer")
     up.add_argument("--json", action="store_true", help="print the status as JSON instead of variables")
 
@@ -120,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("--delete", action="store_true", help="and delete their data")
 
     status = commands.add_parser("status", parents=[shared], help="show ports and health; 1 when one does not answer")
-    status.add_argument("--json", action="store_true")
+    status.add_argument("--json", action="store_true", help="as JSON, for programs")
 
     commands.add_parser("env", parents=[shared], help="print the variables for clients")
     for name, text in (

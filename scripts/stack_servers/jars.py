@@ -58,9 +58,7 @@ def fetch_jars(*artifacts: str) -> Path:
         pom.write_text(_POM.format(dependencies=dependencies), encoding="utf-8")
         fetched = Path(draft, "jars")
         command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", "-DincludeScope=runtime"]
-        done = subprocess.run(
-            [*command, f"-DoutputDirectory={fetched}"], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([*command, f"-DoutputDirectory={fetched}"], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             message = f"Maven could not fetch {', '.join(artifacts)}:\n{(done.stdout + done.stderr)[-2000:]}"
             raise StackError(message)

@@ -53,11 +53,12 @@ class Stack:
         self._report = report
         self._timeout_seconds = timeout_seconds
 
-    def up(self, wanted: Mapping[str, int | None]) -> None:
+    def up(self, wanted: Mapping[str, int | None], *, docker: bool = True) -> None:
         """Start servers and wait until each answers. Those that run already are left as they are.
 
         Args:
             wanted: port for clients by server; None means that of its record or the usual one, 0 any free one.
+            docker: whether new servers run in containers where a Docker engine answers.
 
         Raises:
             StackError: a server cannot start. Those that this call started are stopped again.
@@ -67,7 +68,7 @@ class Stack:
             known = {name: record.load(self.data, name) for name in wanted}
             ports = {name: self._port(name, known[name], port) for name, port in wanted.items()}
             new = {name: port for name, port in ports.items() if known[name] is None}
-            started = self._create(new)
+            started = self._create(new, docker=docker)
             started += [name for name, old in known.items() if old is not None and self._start(old)]
             self._await(list(wanted), started, begin)
 
@@ -122,11 +123,11 @@ class Stack:
             raise StackError(message)
         return known.port
 
-    def _create(self, wanted: Mapping[str, int]) -> list[str]:
+    def _create(self, wanted: Mapping[str, int], *, docker: bool) -> list[str]:
         """Choose ports for new servers, write their records and start them; their names."""
         if not wanted:
             return []
-        mode = "compose" if compose.engine_answers() else "local"
+        mode = "compose" if docker and compose.engine_answers() else "local"
         ports = local.choose_ports(wanted)
         new = [Record(name, mode, ports[name]) for name in wanted]
         for fresh in new:

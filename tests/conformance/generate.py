@@ -112,12 +112,20 @@ def settle(case: Case, actual: Mapping[str, object]) -> Case:
         wrong = differences(whole, judge(case, chance=random.Random(seed)))
         if wrong:
             raise DraftError(f"{case['name']}: order {seed} gives {'; '.join(wrong)}")
-    later = {**whole, "expect": {key: value for key, value in expect.items() if key != "first_status"}}
-    for seed in range(ORDERS if '"timer"' in json.dumps(case) and expect["status"] != "cancelled" else 0):
-        wrong = differences(later, judge(case, chance=random.Random(seed), early_timers=True))
+    if '"timer"' in json.dumps(case):
+        _check_timers(whole, expect)
+    return whole
+
+
+def _check_timers(case: Case, expect: dict[str, object]) -> None:
+    """Let sleeps fire early; where that hides that the run awaited first, `first_status` is not given."""
+    for seed in range(ORDERS):
+        actual = judge(case, chance=random.Random(seed), early_timers=True)
+        if "first_status" in expect and actual["first_status"] != expect["first_status"]:
+            del expect["first_status"]
+        wrong = differences(case, actual)
         if wrong:
             raise DraftError(f"{case['name']}: early timers, order {seed} gives {'; '.join(wrong)}")
-    return whole
 
 
 def _renamed(blueprint: Blueprint, ids: Mapping[str, str]) -> Blueprint:
@@ -160,7 +168,10 @@ def _index(rules: Mapping[str, tuple[Rule, ...]], cases: Iterable[Case]) -> str:
     ]
     for group, listed in rules.items():
         lines += ["", f"## {group}", "", "| rule | cases | what must hold | finds |", "|---|---|---|---|"]
-        lines += [f"| `{one.id}` | {counts[one.id]} | {one.sentence} | {one.catches} |".replace("||", "\\|\\|") for one in listed]
+        lines += [
+            f"| `{one.id}` | {counts[one.id]} | {one.sentence} | {one.catches} |".replace("||", "\\|\\|")
+            for one in listed
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from tests.oracle.graph import read
 from tests.oracle.run import CaseError, Run, Setting
@@ -23,7 +23,7 @@ def judge(
     Args:
         case: A case in the conformance format.
         chance: Picks the order of what may happen in any order; without it the order is fixed.
-        early_timers: Let sleeps fire whenever they are open, not only when the case says so.
+        early_timers: Let sleeps fire while there is other work and in any order, not only when the case says so.
         loop_limit: Iterations that a loop may have.
 
     Returns:
@@ -32,18 +32,41 @@ def judge(
     Raises:
         CaseError: An answer in `resume` fits nothing.
     """
+    run, first = _played(case, chance, early_timers=early_timers, loop_limit=loop_limit)
+    return _result(run, first)
+
+
+def _played(
+    case: Mapping[str, object], chance: random.Random | None, *, early_timers: bool, loop_limit: int
+) -> tuple[Run, str]:
     blueprints = case["blueprints"]
     context = case["context"]
     if not isinstance(blueprints, dict) or not isinstance(context, dict):
         raise CaseError("a case needs blueprints and a context")
-    run = Run(Setting(blueprints, loop_limit, chance, early_timers), str(case["entry"]), context)
-    _settle(run, chance)
+    run = Run(Setting(blueprints, loop_limit, chance), str(case["entry"]), context)
+    _settle(run, chance, early_timers=early_timers)
     first = run.status()
     resume = case.get("resume")
     for step in resume if isinstance(resume, list) else []:
+        if early_timers and chance is not None and "timer" in step:
+            _fire_some(run, chance)
         _apply(run, step, early_timers=early_timers)
-        _settle(run, chance)
-    return _result(run, first)
+        _settle(run, chance, early_timers=early_timers)
+    return run, first
+
+
+def awaited(case: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Name what a case still awaits after its `resume`: paths such as `a/b`, each with the kind of its node."""
+    run, _ = _played(case, None, early_timers=False, loop_limit=10_000)
+    return [] if run.status() != "awaiting" else list(_open(run, ""))
+
+
+def _open(run: Run, prefix: str) -> Iterator[tuple[str, str]]:
+    for act in run.activations:
+        if act.state == "open" and act.child is not None:
+            yield from _open(act.child, f"{prefix}{act.node.id}/")
+        elif act.state == "open":
+            yield f"{prefix}{act.node.id}", act.node.kind
 
 
 def differences(case: Mapping[str, object], actual: Mapping[str, object]) -> list[str]:
@@ -69,12 +92,23 @@ def _mapped_subflows(case: Mapping[str, object]) -> set[str]:
     return {node.id for node in graph.nodes.values() if node.kind == "subflow" and node.params.get("outputs")}
 
 
-def _settle(run: Run, chance: random.Random | None) -> None:
+def _settle(run: Run, chance: random.Random | None, *, early_timers: bool) -> None:
     while True:
         moves = run.moves()
         if not moves:
             return
+        if early_timers:
+            moves += run.timers()
         (chance.choice(moves) if chance is not None else moves[0])()
+
+
+def _fire_some(run: Run, chance: random.Random) -> None:
+    while chance.random() < 0.5:
+        timers = run.timers()
+        if not timers:
+            return
+        chance.choice(timers)()
+        _settle(run, chance, early_timers=True)
 
 
 def _apply(run: Run, step: Mapping[str, object], *, early_timers: bool) -> None:

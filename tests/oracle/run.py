@@ -35,13 +35,11 @@ class Setting:
         blueprints: Blueprints by id.
         loop_limit: Iterations that a loop may have.
         chance: The source of chance; without it nothing is left to chance.
-        early_timers: Whether an open sleep may fire at any time.
     """
 
     blueprints: Mapping[str, Mapping[str, object]]
     loop_limit: int = 10_000
     chance: random.Random | None = None
-    early_timers: bool = False
 
 
 @dataclass
@@ -337,9 +335,17 @@ class Run:
                     found.append(_bind(self._end_child, act))
             if act.node.kind == "batch-scatter":
                 found.extend(self._batch_moves(act))
-            if act.node.kind == "sleep" and self.setting.early_timers:
-                found.append(_bind(self.end, act))
         return found
+
+    def timers(self) -> list[Move]:
+        """Every open sleep that may fire, in this run and below it."""
+        found: list[Move] = []
+        for act in self.activations:
+            if act.state == "open" and act.child is not None:
+                found.extend(act.child.timers())
+            elif act.state == "open" and act.node.kind == "sleep":
+                found.append(_bind(self.end, act))
+        return [] if self.cancelled else found
 
     def _start(self, act: Activation) -> None:
         self.activations.append(act)

@@ -41,7 +41,13 @@ def suggest_titles(draft: str) -> str:
     """Five numbered titles made from the first heading of ``draft``."""
     heading = _HEADING.search(draft)
     topic = (heading[1] if heading else draft.strip().split("\n")[0][:60]).strip()
-    forms = ("{t}: A Practical Guide", "{t} Explained in Plain Words", "How to Get Started with {t}", "5 Things to Know About {t}", "{t}: Mistakes to Avoid")
+    forms = (
+        "{t}: A Practical Guide",
+        "{t} Explained in Plain Words",
+        "How to Get Started with {t}",
+        "5 Things to Know About {t}",
+        "{t}: Mistakes to Avoid",
+    )
     return "\n".join(f"{number}. {form.format(t=topic)}" for number, form in enumerate(forms, start=1))
 
 
@@ -51,6 +57,14 @@ def _outline(prompt: Prompt) -> str:
 
 SKILLS = (
     Skill("outline", re.compile(r"\A[^\n\"]*\bblog post outline\b", re.I), _outline),
-    Skill("draft", re.compile(r"\A[^\n]*\bblog post based on the following outline\b", re.I), lambda prompt: write_draft(prompt.material)),
-    Skill("titles", re.compile(r"\A[^\n]*\btitles for the following blog post\b", re.I), lambda prompt: suggest_titles(prompt.material)),
+    Skill(
+        "draft",
+        re.compile(r"\A[^\n]*\bblog post based on the following outline\b", re.I),
+        lambda prompt: write_draft(prompt.material),
+    ),
+    Skill(
+        "titles",
+        re.compile(r"\A[^\n]*\btitles for the following blog post\b", re.I),
+        lambda prompt: suggest_titles(prompt.material),
+    ),
 )

@@ -47,12 +47,12 @@ class Skill:
 
 
 def split_prompt(text: str) -> Prompt:
-    """Split a prompt where the material begins, and unwrap the material.
+    r"""Split a prompt where the material begins, and unwrap the material.
 
     Example:
-        >>> prompt = split_prompt('Is this spam?\\n\\nText: "Buy Text: \\"now\\""')
+        >>> prompt = split_prompt('Is this spam?\n\nText: "Buy \'now\'!"')
         >>> prompt.question, prompt.material
-        ('Is this spam?', 'Buy Text: "now"')
+        ('Is this spam?', "Buy 'now'!")
     """
     begin = _BEGINS.search(text)
     if begin is None:

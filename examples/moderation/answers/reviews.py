@@ -15,13 +15,16 @@ _POSITIVE = re.compile(
 )
 _NEGATIVE = re.compile(
     r"\b(?:hate[sd]?|bad|terrible|awful|horrible|worst|broken|breaks?|crash\w*|bugs?|slow|useless|disappoint\w*|poor|"
-    r"annoying|fail\w*|freez\w*|frozen|error\w*|refund|waste|angry|unusable|lost|missing|wrong|rude|never again|problems?)\b",
+    r"annoying|fail\w*|freez\w*|frozen|error\w*|refund|waste|angry|unusable|lost|missing|wrong|rude|"
+    r"never again|problems?)\b",
     re.I,
 )
-_NEGATION = re.compile(r"\b(?:not|never|no|isn't|wasn't|don't|doesn't|didn't|can't|cannot|hardly|without|nothing)\s+(?:\w+\s+){0,2}$", re.I)
+_NEGATION = re.compile(
+    r"\b(?:not|never|no|isn't|wasn't|don't|doesn't|didn't|can't|cannot|hardly|without|nothing)\s+(?:\w+\s+){0,2}$", re.I
+)
 _BUG = re.compile(
-    r"\b(?:bugs?|crash\w*|errors?|broken|breaks|freez\w*|frozen|fail(?:s|ed|ing)?|doesn't work|does not work|stopped working|"
-    r"not working|glitch\w*|unusable|hangs?|data loss|lost my)\b",
+    r"\b(?:bugs?|crash\w*|errors?|broken|breaks|freez\w*|frozen|fail(?:s|ed|ing)?|doesn't work|does not work|"
+    r"stopped working|not working|glitch\w*|unusable|hangs?|data loss|lost my)\b",
     re.I,
 )
 _FEATURE = re.compile(
@@ -49,7 +52,7 @@ def summarize(text: str) -> str:
     if not sentences:
         return ""
     overall = score_sentiment(text)
-    best = max(sentences, key=lambda sentence: score_sentiment(sentence) * (1 if overall >= 0 else -1))
+    best: str = max(sentences, key=lambda sentence: score_sentiment(sentence) * (1 if overall >= 0 else -1))
     return best if len(best) <= _LONGEST_SUMMARY else best[: _LONGEST_SUMMARY - 1].rstrip() + "\u2026"
 
 
@@ -81,8 +84,8 @@ def _write_ticket(prompt: Prompt) -> str:
 def _reassure(prompt: Prompt) -> str:
     matter = cut_between(prompt.text, "regarding '", "' and have created")
     return (
-        f'Dear customer,\n\nthank you for telling us about this: "{matter}" We have received your feedback and created a '
-        "ticket, so that our team will look into it.\n\nKind regards,\nThe support team"
+        f'Dear customer,\n\nthank you for telling us about this: "{matter}" We have received your feedback and '
+        "created a ticket, so that our team will look into it.\n\nKind regards,\nThe support team"
     )
 
 

@@ -21,13 +21,17 @@ _ENGLISH_STREET = (
 )
 _FLAT = r"(?:,?\s+(?:Apt|Apartment|Unit|Suite|Flat|#)\.?\s*\w{1,5})?"
 _UK_POSTCODE = r"[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}"
-_AFTER_ENGLISH = rf"{_FLAT}(?:,\s*{_TOWN})?(?:,?\s+(?:[A-Z]{{2}}\s+\d{{5}}(?:-\d{{4}})?|{_UK_POSTCODE}|[A-Z]{{2,3}}\s\d{{4}}))?"
+_POSTCODE = rf"(?:[A-Z]{{2}}\s+\d{{5}}(?:-\d{{4}})?|{_UK_POSTCODE}|[A-Z]{{2,3}}\s\d{{4}})"
+_AFTER_ENGLISH = rf"{_FLAT}(?:,\s*{_TOWN})?(?:,?\s+{_POSTCODE})?"
 _FRENCH_LINK = r"(?:de\s+la\s+|de\s+l['\u2019]\s*|du\s+|des\s+|de\s+|d['\u2019])?"
 _ROMANCE_LINK = r"(?:de\s+(?:la\s+|los\s+|las\s+)?|del\s+|da\s+|do\s+|das\s+|dos\s+|dei\s+|della\s+)?"
 _NUMBER_ENDS = r"(?=\s*(?:[,.;:!?)\n]|$|\d{4,5}\b))"
 
 _STYLES = {
-    "english": rf"(?<![\w.,-])\d{{1,5}}[A-Za-z]?,?\s+(?:[NSEW]\.?\s+)?(?:{_NAME}\s+){{1,3}}{_ENGLISH_STREET}{_AFTER_ENGLISH}",
+    "english": (
+        r"(?<![\w.,-])\d{1,5}[A-Za-z]?,?\s+(?:[NSEW]\.?\s+)?"
+        rf"(?:{_NAME}\s+){{1,3}}{_ENGLISH_STREET}{_AFTER_ENGLISH}"
+    ),
     "english after a cue": (
         r"(?i:(?:live|lives|living|address is|house is|stay|staying|ship it|ship them|deliver it)\s+(?:at|to|is)?\s*)"
         r"(?P<address>\d{1,5}\s+(?:\w+\s+){1,3}(?i:street|st|avenue|ave|road|rd|lane|drive|court|square|way|close)\b)"
@@ -39,7 +43,8 @@ _STYLES = {
         rf"(?:(?:,\s*|\s+(?:in\s+)?)(?:[A-Z]{{1,2}}-)?\d{{4,5}}\s+{_NAME})?"
     ),
     "german with a postcode": (
-        rf"\b(?:Am|An der|Im|Zum|Zur|Unter den)\s+{_NAME}\s+\d{{1,4}}\s?[a-h]?,?\s+(?:in\s+)?(?:[A-Z]{{1,2}}-)?\d{{5}}\s+{_NAME}"
+        rf"\b(?:Am|An der|Im|Zum|Zur|Unter den)\s+{_NAME}\s+\d{{1,4}}\s?[a-h]?,?\s+"
+        rf"(?:in\s+)?(?:[A-Z]{{1,2}}-)?\d{{5}}\s+{_NAME}"
     ),
     "dutch": (
         r"\b[A-Z][\w-]*(?:straat|laan|gracht|plein|kade|singel|dijk)\s+\d{1,4}\s?[a-h]?\b"
@@ -62,7 +67,10 @@ _STYLES = {
         rf"\b(?:[Rr]ua|[Tt]ravessa|[Pp]raça|[Ll]argo|[Aa]venida|[Aa]v\.)\s+{_ROMANCE_LINK}{_NAME}(?:\s+(?:d[aeo]s?\s+)?{_NAME})*"
         rf",?\s+(?:n[.ºo°]+\s*)?\d{{1,5}}\b(?:,?\s*\d{{4,5}}-\d{{3}}(?:\s+{_NAME})?)?"
     ),
-    "polish": rf"\b(?:ul|al|pl)\.\s+{_NAME}(?:\s+{_NAME})?\s+\d{{1,4}}[a-h]?(?:/\d{{1,4}})?(?:,?\s*\d{{2}}-\d{{3}}\s+{_NAME})?",
+    "polish": (
+        rf"\b(?:ul|al|pl)\.\s+{_NAME}(?:\s+{_NAME})?\s+\d{{1,4}}[a-h]?(?:/\d{{1,4}})?"
+        rf"(?:,?\s*\d{{2}}-\d{{3}}\s+{_NAME})?"
+    ),
     "post box": r"\b(?:P\.?\s?O\.?\s*Box|Postfach|Apartado(?: de correos)?|Boîte postale)\s+\d{1,6}\b",
 }
 _PATTERNS = tuple(re.compile(pattern) for pattern in _STYLES.values())

@@ -27,7 +27,7 @@ from examples.moderation.detectors.profanity import has_profanity
 Level = Literal["none", "moderate", "severe"]
 
 _LEXICON: Final = Path(__file__).with_name("lexicon.json")
-_LOOKALIKES: Final = str.maketrans({"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t", "@": "a", "$": "s", "!": "i"})
+_LOOKALIKES: Final = str.maketrans("013457@$!", "oieastasi")
 _LETTER = re.compile(r"[^\W\d_]")
 _STRETCHED = re.compile(r"(\w)\1{2,}")
 _SPACED_OUT = re.compile(r"(?<!\w)(?:\w[ .*_-]){3,}\w(?!\w)")
@@ -52,9 +52,8 @@ def _load_phrases() -> _Phrases:
 
     def compile_level(level: str) -> tuple[re.Pattern[str], ...]:
         # One pattern a language: a single pass over the text instead of one for each phrase.
-        return tuple(
-            re.compile("|".join(_fill(phrase, language["lists"]) for phrase in language[level])) for language in languages
-        )
+        patterns = ("|".join(_fill(phrase, language["lists"]) for phrase in language[level]) for language in languages)
+        return tuple(re.compile(pattern) for pattern in patterns)
 
     return _Phrases(
         severe=compile_level("severe"),
@@ -83,8 +82,10 @@ def rate_hate_speech(text: str) -> Level:
     """Tell how severe the hate speech in ``text`` is.
 
     Example:
-        >>> rate_hate_speech("What a lovely day"), rate_hate_speech("You idiot!"), rate_hate_speech("All migrants are vermin")
-        ('none', 'moderate', 'severe')
+        >>> rate_hate_speech("What a lovely day"), rate_hate_speech("You idiot!")
+        ('none', 'moderate')
+        >>> rate_hate_speech("All migrants are vermin")
+        'severe'
     """
     phrases = _load_phrases()
     moderate = False

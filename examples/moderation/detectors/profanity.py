@@ -14,9 +14,10 @@ from typing import Final
 
 # Words of the list that are harmless in medicine, in another language or in everyday talk.
 _NOT_PROFANE: Final = (
-    "anal anus breasts butt fecal genitals god grope hoe intercourse kinky lmfao negro nude nudity omfg penis rape "
-    "scat semen sex sexo sexual sexuality sexually sexy simp suck sucks vagina vulva xx xxx"
-).split()
+    "anal", "anus", "breasts", "butt", "fecal", "genitals", "god", "grope", "hoe", "intercourse", "kinky", "lmfao",
+    "negro", "nude", "nudity", "omfg", "penis", "rape", "scat", "semen", "sex", "sexo", "sexual", "sexuality",
+    "sexually", "sexy", "simp", "suck", "sucks", "vagina", "vulva", "xx", "xxx",
+)  # fmt: skip
 _MOST_WORDS: Final = 50_000
 """Remembered words; the memory is emptied when it is full."""
 

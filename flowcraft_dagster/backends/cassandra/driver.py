@@ -16,7 +16,6 @@ from cassandra import (  # noqa: E402  # the reactor must be chosen before
     ConsistencyLevel,
     DriverException,
     InvalidRequest,
-    ProtocolVersion,
     RequestValidationException,
     Unauthorized,
     UnsupportedOperation,
@@ -105,6 +104,7 @@ def connect_cluster(settings: CassandraSettings) -> tuple[Cluster, Session]:
     options: dict[str, Any] = {
         "execution_profiles": {EXEC_PROFILE_DEFAULT: profile},
         "reconnection_policy": ConstantReconnectionPolicy(RECONNECT_SECONDS, None),
+        "protocol_version": settings.protocol_version,
         "connect_timeout": settings.connect_seconds,
         "control_connection_timeout": settings.connect_seconds,
         "idle_heartbeat_interval": 10,
@@ -175,9 +175,3 @@ def describe_error(error: BaseException) -> str:
         return f"no host answers; {host}: {describe_error(cause) if isinstance(cause, BaseException) else cause}"
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:300]
-
-
-def protocol_name(session: Session) -> str:
-    """The protocol version in use, for health reports."""
-    version = session.cluster.protocol_version
-    return f"v{version}" if version in ProtocolVersion.SUPPORTED_VERSIONS else str(version)

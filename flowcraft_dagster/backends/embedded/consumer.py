@@ -29,6 +29,8 @@ FETCH_SECONDS = 1.0
 CHECK_SECONDS = 0.25
 """Time between two looks for dead members."""
 RETRY_SECONDS = 0.5
+GRACE_SECONDS = 1.0
+"""What a revoke callback may take beyond its deadline to clear up; then it is cancelled."""
 
 _NEXT = """SELECT "offset", key, value, headers FROM messages WHERE partition = ? AND "offset" > ?
     ORDER BY "offset" LIMIT ?"""
@@ -253,7 +255,7 @@ class EmbeddedJobConsumer:
         if self._on_revoked is None:
             return
         try:
-            await asyncio.wait_for(self._on_revoked(partitions, seconds), max(seconds, CHECK_SECONDS))
+            await asyncio.wait_for(self._on_revoked(partitions, seconds), seconds + GRACE_SECONDS)
         except asyncio.TimeoutError:
             logger.warning("partitions %s are given up with work in flight; it comes again", sorted(partitions))
         except Exception:

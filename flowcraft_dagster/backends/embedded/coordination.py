@@ -39,8 +39,14 @@ class EmbeddedCoordinationStore:
 
     async def acquire_lease(self, name: str, owner: str, seconds: float) -> bool:
         """See ``CoordinationStore.acquire_lease``; when the store is away the lease is granted."""
+        now = self._session.clock.now()
         try:
-            return await self._session.write(ACQUIRE_LEASE, (name, owner, self._session.clock.now(), seconds))
+            rows = self._session.reader.read("SELECT owner, expires_at FROM leases WHERE name = ?", (name,))
+            if rows and rows[0][0] != owner and rows[0][1] > now:
+                return False
+            if rows and rows[0][0] == owner and rows[0][1] > now + seconds / 2:
+                return True  # more than half of it is left: no need to write
+            return await self._session.write(ACQUIRE_LEASE, (name, owner, now, seconds))
         except FlowcraftError as error:
             logger.warning("lease %s is granted unseen: %s", name, error)
             return True
@@ -174,6 +180,7 @@ def _answer(heard: asyncio.Future[bool], answer: bool) -> None:
 
 
 def _acquire_leases(connection: sqlite3.Connection, arguments: Sequence[tuple[str, str, float, float]]) -> list[bool]:
+    connection.execute("DELETE FROM leases WHERE expires_at <= ?", (min(now for _, _, now, _ in arguments),))
     return [
         connection.execute(
             "INSERT INTO leases VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, "

@@ -100,6 +100,7 @@ CREATE TABLE leases (
     owner      TEXT NOT NULL,
     expires_at REAL NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX leases_by_time ON leases (expires_at);
 
 -- Two numbers that tell a reader whether to look further: 'offset' is the last message's, 'group' rises with
 -- every change of members or holders.

@@ -10,6 +10,9 @@ from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.ports.records import FINAL_STATUSES
 from flowcraft_dagster.ports.state import StateStore
 
+SWEEP_AT = 1000
+"""Number of leases from which on expired ones are looked for."""
+
 
 class MemoryCoordinationStore:
     """A ``CoordinationStore`` for one process.
@@ -23,6 +26,7 @@ class MemoryCoordinationStore:
         self._clock = clock
         self._state = state
         self._leases: dict[str, tuple[str, float]] = {}
+        self._sweep_at = SWEEP_AT
         self._waiting: dict[str, set[asyncio.Future[bool]]] = {}
 
     async def acquire_lease(self, name: str, owner: str, seconds: float) -> bool:
@@ -32,6 +36,9 @@ class MemoryCoordinationStore:
         if holder != owner and until > now:
             return False
         self._leases[name] = (owner, now + seconds)
+        if len(self._leases) > self._sweep_at:
+            self._leases = {name: lease for name, lease in self._leases.items() if lease[1] > now}
+            self._sweep_at = SWEEP_AT + 2 * len(self._leases)
         return True
 
     async def release_lease(self, name: str, owner: str) -> None:

@@ -14,6 +14,9 @@ from flowcraft_dagster.ports.records import Delivery, Message
 
 logger = logging.getLogger(__name__)
 
+GRACE_SECONDS = 1.0
+"""What a revoke callback may take beyond its deadline to clear up; then it is cancelled."""
+
 
 class MemoryJobQueue:
     """A ``JobQueue`` that lives as long as the object.
@@ -190,7 +193,7 @@ class MemoryJobConsumer:
         if self._on_revoked is not None:
             seconds = self._queue.revoke_seconds
             finishing = asyncio.ensure_future(self._on_revoked(partitions, seconds))
-            patience = asyncio.ensure_future(self._queue.clock.sleep(seconds))
+            patience = asyncio.ensure_future(self._queue.clock.sleep(seconds + GRACE_SECONDS))
             try:
                 await asyncio.wait({finishing, patience}, return_when=asyncio.FIRST_COMPLETED)
                 failure = finishing.exception() if finishing.done() and not finishing.cancelled() else None

@@ -73,7 +73,9 @@ RULES = (
         "A controller runs once per iteration.",
         "Two ways back in one iteration start two iterations.",
     ),
-    Rule("activations.nested", "Nested loops work.", "Iterations of the inner loop are not told apart by the outer one."),
+    Rule(
+        "activations.nested", "Nested loops work.", "Iterations of the inner loop are not told apart by the outer one."
+    ),
     Rule("activations.sequence", "Loops may follow each other.", "Bodies of loops in a row are mixed up."),
     Rule(
         "activations.outputs",
@@ -153,7 +155,14 @@ _CONTINUE = (
         "activations.body.continue",
         "two-continue-edges",
         flow(
-            [put("init", "c", 0), loop("lp", "c < 2"), const("x", 1), const("y", 2), counter("j", "c"), pick("end", "c")],
+            [
+                put("init", "c", 0),
+                loop("lp", "c < 2"),
+                const("x", 1),
+                const("y", 2),
+                counter("j", "c"),
+                pick("end", "c"),
+            ],
             "init > lp",
             "lp > x [continue]",
             "lp > y [continue]",

@@ -16,7 +16,9 @@ RULES = (
     Rule("expressions.logic", "`&&`, `||` and `!` give JavaScript's values.", "They give booleans, not operands."),
     Rule("expressions.arithmetic", "Arithmetic is that of doubles, with conversions.", "Python's `%` or `//` is used."),
     Rule("expressions.text", "`+` joins texts when one side is a text.", "Numbers are written as Python writes them."),
-    Rule("expressions.conditional", "The conditional operator.", "It binds too tightly, or both branches are evaluated."),
+    Rule(
+        "expressions.conditional", "The conditional operator.", "It binds too tightly, or both branches are evaluated."
+    ),
     Rule("expressions.member", "Member access by name and by brackets.", "Indexes, `length` or spaces do not work."),
     Rule("expressions.literals", "Numbers, texts, `true`, `false`, `null` and `undefined`.", "Escapes, exponents."),
     Rule("expressions.precedence", "Operators bind as in JavaScript.", "`||` and `&&` on one level; `!` too wide."),
@@ -51,7 +53,16 @@ RULES = (
     ),
 )
 
-_DATA = {"n": 5, "zero": 0, "t": "x", "yes": True, "no": False, "none": None, "list": [7, 0, 4], "deep": {"a": {"b": 1}}}
+_DATA = {
+    "n": 5,
+    "zero": 0,
+    "t": "x",
+    "yes": True,
+    "no": False,
+    "none": None,
+    "list": [7, 0, 4],
+    "deep": {"a": {"b": 1}},
+}
 
 
 def _conditions(
@@ -89,7 +100,14 @@ DRAFTS: tuple[Draft, ...] = (
     _conditions(
         "comparison",
         "texts",
-        {'"b" > "a"': True, '"10" < "9"': True, '"a" < "B"': False, '"" < "a"': True, '10 < "9"': False, '"9" < 10': True},
+        {
+            '"b" > "a"': True,
+            '"10" < "9"': True,
+            '"a" < "B"': False,
+            '"" < "a"': True,
+            '10 < "9"': False,
+            '"9" < 10': True,
+        },
     ),
     _conditions(
         "comparison",
@@ -158,7 +176,14 @@ DRAFTS: tuple[Draft, ...] = (
     _transforms(
         "arithmetic",
         "operators",
-        {"input.n + 2": 7, "input.n - 7": -2, "input.n * 1.5": 7.5, "input.n / 2": 2.5, "input.n % 3": 2, "-input.n": -5},
+        {
+            "input.n + 2": 7,
+            "input.n - 7": -2,
+            "input.n * 1.5": 7.5,
+            "input.n / 2": 2.5,
+            "input.n % 3": 2,
+            "-input.n": -5,
+        },
     ),
     _transforms(
         "arithmetic",
@@ -168,7 +193,15 @@ DRAFTS: tuple[Draft, ...] = (
     _transforms(
         "arithmetic",
         "conversions",
-        {"'6' * '7'": 42, "true + true": 2, "null + 1": 1, "'10' - 1": 9, "false - 1": -1, "'' * 5": 0, "'0x10' * 1": 16},
+        {
+            "'6' * '7'": 42,
+            "true + true": 2,
+            "null + 1": 1,
+            "'10' - 1": 9,
+            "false - 1": -1,
+            "'' * 5": 0,
+            "'0x10' * 1": 16,
+        },
     ),
     _transforms(
         "arithmetic",
@@ -232,17 +265,35 @@ DRAFTS: tuple[Draft, ...] = (
     _transforms(
         "member",
         "brackets",
-        {"input['t']": "x", 'input["deep"].a["b"]': 1, "input.list[0]": 7, "input.list[1 + 1]": 4, "input[input.t]": None},
+        {
+            "input['t']": "x",
+            'input["deep"].a["b"]': 1,
+            "input.list[0]": 7,
+            "input.list[1 + 1]": 4,
+            "input[input.t]": None,
+        },
     ),
     _transforms(
         "member",
         "length",
-        {"input.list.length": 3, "input.t.length": 1, "input.list[input.list.length - 1]": 4, "input.deep.length": None},
+        {
+            "input.list.length": 3,
+            "input.t.length": 1,
+            "input.list[input.list.length - 1]": 4,
+            "input.deep.length": None,
+        },
     ),
     _transforms(
         "member",
         "missing",
-        {"input.q": None, "input.list[9]": None, "input.n.x": None, "input.yes.x": None, "input.t[0]": "x", "input.t[4]": None},
+        {
+            "input.q": None,
+            "input.list[9]": None,
+            "input.n.x": None,
+            "input.yes.x": None,
+            "input.t[0]": "x",
+            "input.t[4]": None,
+        },
     ),
     _transforms(
         "member",
@@ -255,7 +306,15 @@ DRAFTS: tuple[Draft, ...] = (
     _transforms(
         "literals",
         "texts",
-        {"'a\"b'": 'a"b', '"a\'b"': "a'b", "'it\\'s'": "it's", "'\\u00e9'": "é", "'a\\nb'": "a\nb", "''": "", "'ü'": "ü"},
+        {
+            "'a\"b'": 'a"b',
+            '"a\'b"': "a'b",
+            "'it\\'s'": "it's",
+            "'\\u00e9'": "é",
+            "'a\\nb'": "a\nb",
+            "''": "",
+            "'ü'": "ü",
+        },
     ),
     _transforms("literals", "words", {"true": True, "false": False, "null": None, "undefined": None}),
     _transforms(
@@ -289,7 +348,12 @@ DRAFTS: tuple[Draft, ...] = (
     _conditions(
         "paths",
         "list-members",
-        {"result.output.list.0": True, "result.output.list.1": False, "result.output.list.length": True, "c.list.2": True},
+        {
+            "result.output.list.0": True,
+            "result.output.list.1": False,
+            "result.output.list.length": True,
+            "c.list.2": True,
+        },
     ),
     _conditions(
         "paths",
@@ -300,7 +364,13 @@ DRAFTS: tuple[Draft, ...] = (
     _conditions(
         "scope.condition",
         "keys-and-nodes",
-        {"k > 1": True, "c.n === 5": True, "context.k === 2": True, "context.c.n === 5": True, 'context["k"] + 1 === 3': True},
+        {
+            "k > 1": True,
+            "c.n === 5": True,
+            "context.k === 2": True,
+            "context.c.n === 5": True,
+            'context["k"] + 1 === 3': True,
+        },
         context={"k": 2},
     ),
     draft(
@@ -350,7 +420,13 @@ DRAFTS: tuple[Draft, ...] = (
     _conditions(
         "unknown-name",
         "not-taken",
-        {"nosuch": False, "!nosuch": False, "nosuch === undefined": False, "nosuch == null": False, "nosuch !== 1": False},
+        {
+            "nosuch": False,
+            "!nosuch": False,
+            "nosuch === undefined": False,
+            "nosuch == null": False,
+            "nosuch !== 1": False,
+        },
     ),
     _conditions(
         "unknown-name",
@@ -370,7 +446,12 @@ DRAFTS: tuple[Draft, ...] = (
     _conditions(
         "member-of-nothing",
         "poisons-the-whole",
-        {"c.none.x || true": False, "!(c.n.x.y > 3)": False, "c.list[9].a !== 1": False, "c.deep.q === undefined": True},
+        {
+            "c.none.x || true": False,
+            "!(c.n.x.y > 3)": False,
+            "c.list[9].a !== 1": False,
+            "c.deep.q === undefined": True,
+        },
     ),
     _transforms(
         "member-of-nothing",
@@ -380,13 +461,23 @@ DRAFTS: tuple[Draft, ...] = (
     _conditions(
         "absence",
         "keys",
-        {"context.nosuch === undefined": True, "!context.nosuch": True, "context.k === undefined": False, "!context.k": False},
+        {
+            "context.nosuch === undefined": True,
+            "!context.nosuch": True,
+            "context.k === undefined": False,
+            "!context.k": False,
+        },
         context={"k": 1},
     ),
     _conditions(
         "absence",
         "null-is-not-absent",
-        {"context.k === undefined": False, "context.k === null": True, "context.k == undefined": True, "k === null": True},
+        {
+            "context.k === undefined": False,
+            "context.k === null": True,
+            "context.k == undefined": True,
+            "k === null": True,
+        },
         context={"k": None},
     ),
     _transforms(
@@ -409,13 +500,25 @@ DRAFTS: tuple[Draft, ...] = (
     _conditions(
         "truthiness",
         "computed",
-        {"0 / 0": False, "1 / 0": True, "c.n - 5": False, "-0": False, "'' + 0": True, "c.list": True, "undefined": False},
+        {
+            "0 / 0": False,
+            "1 / 0": True,
+            "c.n - 5": False,
+            "-0": False,
+            "'' + 0": True,
+            "c.list": True,
+            "undefined": False,
+        },
     ),
     _transforms("doubles", "fractions", {"0.1 + 0.2": 0.1 + 0.2, "0.1 + 0.2 === 0.3": False, "3 / 2": 1.5, "6 / 2": 3}),
     _transforms(
         "doubles",
         "big",
-        {"9007199254740992 + 1": 9007199254740992, "9007199254740993 === 9007199254740992": True, "1e308 * 10 > 1e308": True},
+        {
+            "9007199254740992 + 1": 9007199254740992,
+            "9007199254740993 === 9007199254740992": True,
+            "1e308 * 10 > 1e308": True,
+        },
     ),
     _transforms(
         "doubles",
@@ -430,11 +533,20 @@ DRAFTS: tuple[Draft, ...] = (
     _transforms(
         "lazy",
         "other-branch",
-        {"true ? 1 : nosuch": 1, "input.no ? input.none.x : 2": 2, "context.q && context.q.r": None, "input.t || nosuch": "x"},
+        {
+            "true ? 1 : nosuch": 1,
+            "input.no ? input.none.x : 2": 2,
+            "context.q && context.q.r": None,
+            "input.t || nosuch": "x",
+        },
     ),
     _conditions(
         "lazy",
         "guards",
-        {"context.q && context.q.r > 1": False, "!(context.q && context.q.r > 1)": True, "!context.q || context.q.r": True},
+        {
+            "context.q && context.q.r > 1": False,
+            "!(context.q && context.q.r > 1)": True,
+            "!context.q || context.q.r": True,
+        },
     ),
 )

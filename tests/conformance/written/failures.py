@@ -24,7 +24,9 @@ from tests.conformance.drafting import (
 )
 
 RULES = (
-    Rule("failure.branch", "A failure ends only its branch; others go on.", "The whole run stops at the first failure."),
+    Rule(
+        "failure.branch", "A failure ends only its branch; others go on.", "The whole run stops at the first failure."
+    ),
     Rule(
         "failure.status",
         "`failed` if any failure was not handled by the node's own fallback, else `completed`; context and outputs are kept.",
@@ -237,7 +239,13 @@ DRAFTS: tuple[Draft, ...] = (
         "failure.retries.per-start",
         "in-a-loop",
         flow(
-            [put("init", "c", 0), loop("lp", "c < 3"), counter("step", "c"), flaky("f", 1, "ok", retries=2), echo("end")],
+            [
+                put("init", "c", 0),
+                loop("lp", "c < 3"),
+                counter("step", "c"),
+                flaky("f", 1, "ok", retries=2),
+                echo("end"),
+            ],
             "init > lp",
             "lp > step [continue]",
             "step > f > lp",
@@ -289,7 +297,12 @@ DRAFTS: tuple[Draft, ...] = (
         "failure.retry-delay",
         "others-go-on",
         flow(
-            [const("s", 1), flaky("f", 1, "ok", config={"maxRetries": 2, "retryDelay": 200}), add("a"), collect("j", "a", "f")],
+            [
+                const("s", 1),
+                flaky("f", 1, "ok", config={"maxRetries": 2, "retryDelay": 200}),
+                add("a"),
+                collect("j", "a", "f"),
+            ],
             "s > f > j",
             "s > a > j",
         ),
@@ -409,7 +422,9 @@ DRAFTS: tuple[Draft, ...] = (
     draft(
         "failure.timeout.subflow",
         "sum-of-its-nodes",
-        flow([node("sf", "subflow", blueprintId="in", timeout=150, fallback="fb"), const("fb", 1), echo("z")], "sf > z"),
+        flow(
+            [node("sf", "subflow", blueprintId="in", timeout=150, fallback="fb"), const("fb", 1), echo("z")], "sf > z"
+        ),
         {"outputs": {"z": 1}, "failed": ["sf"]},
         subs={"in": flow([slow("x", 100, 1), slow("y", 100, 2), slow("q", 100, 3)], "x > y > q")},
     ),
@@ -436,7 +451,11 @@ DRAFTS: tuple[Draft, ...] = (
         "failure.writes.dropped",
         "of-a-handled-failure",
         flow(
-            [node("f", "dirty", times=2, value="ok", retries=2, fallback="fb"), pick("fb", "attempt_1"), pick("z", "attempt_2")],
+            [
+                node("f", "dirty", times=2, value="ok", retries=2, fallback="fb"),
+                pick("fb", "attempt_1"),
+                pick("z", "attempt_2"),
+            ],
             "f > z",
         ),
         {"failed": ["f"], "outputs": {"fb": None, "z": None}, "context": {"attempt_1": ABSENT, "attempt_2": ABSENT}},
@@ -456,7 +475,11 @@ DRAFTS: tuple[Draft, ...] = (
     draft(
         "failure.writes.committed",
         "seen-by-its-own-edges",
-        flow([node("f", "dirty", times=0, value="ok"), const("x", 1), const("y", 1)], "f > x {attempt_1}", "f > y {!attempt_1}"),
+        flow(
+            [node("f", "dirty", times=0, value="ok"), const("x", 1), const("y", 1)],
+            "f > x {attempt_1}",
+            "f > y {!attempt_1}",
+        ),
         {"ran": {"x": 1, "y": 0}},
     ),
 )

@@ -328,7 +328,14 @@ DRAFTS: tuple[Draft, ...] = (
         "fallback.per-activation",
         "two-nodes",
         flow(
-            [const("a", 1), const("b", 2), fail("f", fallback="fb"), fail("g", fallback="fb"), add("fb", 10), echo("z")],
+            [
+                const("a", 1),
+                const("b", 2),
+                fail("f", fallback="fb"),
+                fail("g", fallback="fb"),
+                add("fb", 10),
+                echo("z"),
+            ],
             "a > f > z",
             "b > g",
         ),
@@ -418,7 +425,14 @@ DRAFTS: tuple[Draft, ...] = (
         "fallback.outputs",
         "last-in-the-order-of-nodes",
         flow(
-            [const("b", 2), fail("g", fallback="fb"), const("a", 1), fail("f", fallback="fb"), add("fb", 10), pick("z", "_outputs.fb")],
+            [
+                const("b", 2),
+                fail("g", fallback="fb"),
+                const("a", 1),
+                fail("f", fallback="fb"),
+                add("fb", 10),
+                pick("z", "_outputs.fb"),
+            ],
             "b > g",
             "a > f",
             "f > z",
@@ -512,7 +526,12 @@ DRAFTS: tuple[Draft, ...] = (
         "fallback.chain",
         "all-fail",
         flow([fail("f", fallback="g"), fail("g", fallback="h"), fail("h"), echo("z")], "f > z"),
-        {"status": "failed", "outputs": {"f": None, "g": None, "h": ABSENT}, "ran": {"z": 0}, "failed": ["f", "g", "h"]},
+        {
+            "status": "failed",
+            "outputs": {"f": None, "g": None, "h": ABSENT},
+            "ran": {"z": 0},
+            "failed": ["f", "g", "h"],
+        },
     ),
     draft(
         "fallback.chain",

@@ -85,7 +85,9 @@ DRAFTS: tuple[Draft, ...] = (
     draft(
         "inputs.path",
         "into-lists",
-        flow([const("a", {"l": [5, {"m": 6}]}), echo("y", inputs="a.l.0"), echo("z", inputs="a.l.1.m")], "a > y", "a > z"),
+        flow(
+            [const("a", {"l": [5, {"m": 6}]}), echo("y", inputs="a.l.0"), echo("z", inputs="a.l.1.m")], "a > y", "a > z"
+        ),
         {"outputs": {"y": 5, "z": 6}},
     ),
     draft(

@@ -351,7 +351,9 @@ DRAFTS: tuple[Draft, ...] = (
     draft(
         "routing.transform.value",
         "undefined",
-        flow([const("a", {"n": 1}), echo("x"), add("y", 3), concat("z", "!")], "a > x > y | input.q.r", "x > z | nosuch"),
+        flow(
+            [const("a", {"n": 1}), echo("x"), add("y", 3), concat("z", "!")], "a > x > y | input.q.r", "x > z | nosuch"
+        ),
         {"outputs": {"x": {"n": 1}, "y": 3, "z": "!"}},
     ),
     draft(
@@ -418,9 +420,9 @@ DRAFTS: tuple[Draft, ...] = (
         flow(
             [put("init", "c", 0), loop("lp", "c < 3"), counter("step", "c"), concat("x", ";"), concat("end", "!")],
             "init > lp",
-            "lp > end [break] | context[\"x\"]",
+            'lp > end [break] | context["x"]',
             "step > x > lp",
-            "lp > step [continue] | context[\"x\"]",
+            'lp > step [continue] | context["x"]',
         ),
         {"outputs": {"x": "3;", "end": "3;!"}},
     ),
@@ -430,9 +432,9 @@ DRAFTS: tuple[Draft, ...] = (
         flow(
             [put("init", "c", 0), loop("lp", "c < 3"), concat("x", "x"), counter("step", "c"), echo("end")],
             "init > lp",
-            "lp > end [break] | context[\"x\"]",
+            'lp > end [break] | context["x"]',
             "x > step > lp",
-            "lp > x [continue] | context[\"x\"]",
+            'lp > x [continue] | context["x"]',
         ),
         {"outputs": {"x": "xxx", "end": "xxx"}},
     ),
@@ -442,9 +444,9 @@ DRAFTS: tuple[Draft, ...] = (
         flow(
             [put("init", "c", 2), loop("lp", "c < 3"), concat("x", "x"), counter("step", "c"), echo("end")],
             "init > lp",
-            "lp > end [break] | context[\"x\"]",
+            'lp > end [break] | context["x"]',
             "x > step > lp",
-            "lp > x [continue] | context[\"x\"]",
+            'lp > x [continue] | context["x"]',
         ),
         {"outputs": {"x": "x", "end": "x"}, "ran": {"lp": 2}},
     ),

@@ -31,7 +31,9 @@ RULES = (
     ),
     Rule("waiting.others-go-on", "Other branches go on meanwhile.", "The run stops at the first wait."),
     Rule("waiting.output", "A wait's output is the answer's output.", "It is the wait's input, or lost."),
-    Rule("waiting.action", "`resume` routes by its action.", "The action is ignored (B7); all or no edges are followed."),
+    Rule(
+        "waiting.action", "`resume` routes by its action.", "The action is ignored (B7); all or no edges are followed."
+    ),
     Rule(
         "waiting.conditions",
         "The edges of a wait are evaluated when it ends, on what is committed then.",
@@ -45,8 +47,12 @@ RULES = (
         "The child is not found, or its node is finished with the raw answer (B8).",
     ),
     Rule("waiting.child.nested", "... at any depth.", "Only one level is searched."),
-    Rule("waiting.child.repeated", "A child may wait several times.", "The second wait loses the child's progress (B8)."),
-    Rule("waiting.webhook", "A webhook waits; its output is the request body.", "Its output is the endpoint's address."),
+    Rule(
+        "waiting.child.repeated", "A child may wait several times.", "The second wait loses the child's progress (B8)."
+    ),
+    Rule(
+        "waiting.webhook", "A webhook waits; its output is the request body.", "Its output is the endpoint's address."
+    ),
     Rule("waiting.names", "The class names are accepted as names of the built-ins.", "They are unknown kinds."),
     Rule("waiting.sleep.output", "A sleep's output is its input.", "It is undefined, or the wake-up time."),
     Rule(
@@ -196,7 +202,13 @@ DRAFTS: tuple[Draft, ...] = (
     draft(
         "waiting.conditions",
         "on-what-others-wrote-meanwhile",
-        flow([const("a", 1), _W, put("p", "k", 1), echo("x"), echo("y")], "a > w", "a > p", "w > x {k === 1}", "w > y | context.k"),
+        flow(
+            [const("a", 1), _W, put("p", "k", 1), echo("x"), echo("y")],
+            "a > w",
+            "a > p",
+            "w > x {k === 1}",
+            "w > y | context.k",
+        ),
         {"first": "awaiting", "ran": {"x": 1}, "outputs": {"y": 1}},
         resume=_answers("w"),
     ),
@@ -390,7 +402,13 @@ DRAFTS: tuple[Draft, ...] = (
         "waiting.child.repeated",
         "in-a-loop-of-the-parent",
         flow(
-            [put("init", "c", 0), loop("lp", "c < 2"), counter("step", "c"), sub("sf", "in"), pick("end", "_outputs.sf")],
+            [
+                put("init", "c", 0),
+                loop("lp", "c < 2"),
+                counter("step", "c"),
+                sub("sf", "in"),
+                pick("end", "_outputs.sf"),
+            ],
             "init > lp",
             "lp > step [continue]",
             "step > sf > lp",
@@ -514,7 +532,12 @@ DRAFTS: tuple[Draft, ...] = (
         "waiting.sleep.together",
         "two",
         flow(
-            [const("a", 1), node("s1", "sleep", duration=40), node("s2", "sleep", duration=240), collect("j", "s1", "s2")],
+            [
+                const("a", 1),
+                node("s1", "sleep", duration=40),
+                node("s2", "sleep", duration=240),
+                collect("j", "s1", "s2"),
+            ],
             "a > s1 > j",
             "a > s2 > j",
         ),
@@ -535,7 +558,13 @@ DRAFTS: tuple[Draft, ...] = (
         "waiting.sleep.together",
         "in-a-loop",
         flow(
-            [put("init", "c", 0), loop("lp", "c < 3"), counter("step", "c"), node("s", "sleep", duration=20), pick("end", "c")],
+            [
+                put("init", "c", 0),
+                loop("lp", "c < 3"),
+                counter("step", "c"),
+                node("s", "sleep", duration=20),
+                pick("end", "c"),
+            ],
             "init > lp",
             "lp > step [continue]",
             "step > s > lp",
@@ -592,7 +621,14 @@ DRAFTS: tuple[Draft, ...] = (
         "waiting.fallback",
         "wait-in-a-loop",
         flow(
-            [put("init", "c", 0), loop("lp", "c < 2"), counter("step", "c"), fail("f", fallback="w"), _W, pick("end", "c")],
+            [
+                put("init", "c", 0),
+                loop("lp", "c < 2"),
+                counter("step", "c"),
+                fail("f", fallback="w"),
+                _W,
+                pick("end", "c"),
+            ],
             "init > lp",
             "lp > step [continue]",
             "step > f > lp",

@@ -46,6 +46,7 @@ def test_a_blueprint_must_be_an_object(value: object) -> None:
         ({"id": "", "nodes": []}, "blueprint '?', field 'id': is missing"),
         ({"id": True, "nodes": []}, "blueprint '?', field 'id': must be text, not a boolean"),
         ({"id": float("inf"), "nodes": []}, "blueprint '?', field 'id': must be text, not a number"),
+        ({"id": 10**5000, "nodes": []}, "blueprint '?', field 'id': must be text, not a number"),
         ({"id": ["x"], "nodes": []}, "blueprint '?', field 'id': must be text, not a list"),
         ({"id": "x" * 1001, "nodes": []}, "blueprint '?', field 'id': has 1001 characters; the limit is 1000"),
         ({"id": "a\ud800", "nodes": []}, "blueprint '?', field 'id': has a lone surrogate, which UTF-8 cannot hold"),

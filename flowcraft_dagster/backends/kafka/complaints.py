@@ -1,0 +1,52 @@
+"""What librdkafka says, without its repetitions: a broker that is away would fill a log in minutes."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+REPEAT_SECONDS = 60.0
+_VARYING = re.compile(r"\d+")
+
+
+class RepetitionFilter(logging.Filter):
+    """Lets a message through once a minute, whatever numbers it contains.
+
+    Args:
+        seconds: how long the same message is held back.
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, seconds: float = REPEAT_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._clock = clock
+        self._heard: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is news."""
+        shape = _VARYING.sub("#", record.getMessage())
+        now = self._clock()
+        heard = self._heard.get(shape)
+        if heard is not None and now - heard < self._seconds:
+            return False
+        if len(self._heard) > 200:
+            self._heard.clear()
+        self._heard[shape] = now
+        return True
+
+
+logger.addFilter(RepetitionFilter())
+
+
+def report_error(error: Any) -> None:
+    """Log an error that concerns a whole client and not one request; librdkafka's ``error_cb``."""
+    if error.fatal():
+        logger.error("librdkafka: %s", error.str())
+    else:
+        logger.warning("librdkafka: %s; it keeps trying", error.str())

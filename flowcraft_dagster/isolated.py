@@ -1,0 +1,70 @@
+"""The process in which suspects run alone; see ``flowcraft_dagster.runtime.isolation``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+from flowcraft_dagster.app import Flowcraft, load_app
+from flowcraft_dagster.engine.context import Stored
+from flowcraft_dagster.engine.execute import Execution, Workshop, execute
+from flowcraft_dagster.engine.isolated_form import MappingReader, NamedActivation, describe_node, encode_outcome
+from flowcraft_dagster.engine.json_codec import decode, encode
+from flowcraft_dagster.engine.threads import SyncThreads
+from flowcraft_dagster.runtime.system_clock import SystemClock
+from flowcraft_dagster.settings import Settings
+
+
+def main(target: str) -> None:
+    """Answer requests on standard input until it closes."""
+    # What user code prints must not get between the answers.
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
+    app = load_app(target)
+    options = Settings.from_env().options
+    workshop = Workshop(
+        SyncThreads(options.threads),
+        SystemClock(),
+        app.dependencies,
+        tuple(app.middleware),
+        options.max_output_bytes,
+    )
+    while True:
+        answers.write(asyncio.run(_answer(app, workshop, decode(requests.get()))) + b"\n")
+
+
+def _listen(lines: BinaryIO, requests: queue.SimpleQueue[bytes]) -> None:
+    for line in lines:
+        requests.put(line)
+    # The worker is gone: end at once, also in the middle of a node.
+    os._exit(0)
+
+
+async def _answer(app: Flowcraft, workshop: Workshop, document: Mapping[str, Any]) -> bytes:
+    events: list[dict[str, Any]] = []
+    node = describe_node(document)
+    value = document["input"]
+    execution = Execution(
+        run_id=document["runId"],
+        blueprint_id=document["blueprintId"],
+        node=node,
+        activation=NamedActivation(document["activation"]),
+        implementation=app.nodes.find(node.uses),
+        input=None if value is None else Stored(encode(value[0])),
+        snapshot=MappingReader(document["context"]),
+        first_attempt=document["firstAttempt"],
+        report=lambda kind, payload: events.append({"type": kind, "payload": dict(payload)}),
+    )
+    outcome = await execute(execution, workshop)
+    return encode({"outcome": encode_outcome(outcome), "events": events})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
