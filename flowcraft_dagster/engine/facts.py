@@ -111,7 +111,8 @@ class Opened:
     @property
     def row_key(self) -> str:
         """The fact's place in the run's partition."""
-        return f"open/{self.key}/{self.attempt}"
+        # A delayed retry and what the attempt itself opens are two rows.
+        return f"{'retry' if self.kind == 'retry' else 'open'}/{self.key}/{self.attempt}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +238,7 @@ def _restore(row_key: str, document: dict[str, Any], stored: Stored | None) -> F
     kind, _, rest = row_key.partition("/")
     if kind == "end":
         return _decode_ended(rest, document, stored)
-    if kind == "open":
+    if kind in ("open", "retry"):
         key, _, attempt = rest.rpartition("/")
         return Opened(
             key=key,

@@ -64,7 +64,7 @@ def encode_execution(execution: Execution) -> bytes:
 
 def _copy_context(reader: ContextReader) -> dict[str, Stored | None]:
     if not isinstance(reader, Snapshot):
-        return {name: Stored(encode(reader.read(name))) for name in reader.keys()}
+        return {name: Stored(encode(reader.read(name))) for name in list(reader.keys())}
     return {name: reader.find(name) for name in (*reader.keys(), CATCH_ERROR, *reader.node_ids)}
 
 

@@ -77,7 +77,7 @@ class ContextMembers(Mapping[str, Any]):
         return self._aftermath.keys()
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._aftermath.keys())
+        return len(list(self._aftermath.keys()))
 
 
 class ConditionScope:

@@ -101,8 +101,9 @@ class AsyncClient:
         return (await self.start_many([request]))[0]
 
     async def start_many(self, requests: Sequence[StartRequest]) -> list[str]:
-        """Start several runs; the messages are sent together. Raises as :meth:`start`, before anything is stored
-        for requests that are malformed.
+        """Start several runs; the messages are sent together.
+
+        Raises as :meth:`start`; malformed requests are found before anything is stored.
         """
         prepared = [self._prepare(request) for request in requests]
         for blueprint in {header.blueprint_hash: blueprint for blueprint, header, _ in prepared}.values():

@@ -41,7 +41,8 @@ class NodeStarter:
         value = resolve_input(run.state, activation, snapshot)
         report = self._make_report(activation)
         attempt = run.state.next_attempt(activation.key)
-        report("node:start", {"nodeId": node.id, "input": None if value is None else value.peek()})
+        if attempt == 1:
+            report("node:start", {"nodeId": node.id, "input": None if value is None else value.peek()})
         if implementation is not None:
             return Execution(
                 run_id=run.run_id,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 Blueprint = dict[str, object]
 ABSENT = object()
@@ -42,7 +43,7 @@ class Draft:
     resume: Sequence[Mapping[str, object]] | None = None
 
 
-def node(  # noqa: PLR0913
+def node(
     name: str,
     uses: str,
     *,
@@ -76,7 +77,7 @@ def flow(nodes: Sequence[Mapping[str, object]], *lines: str, entry_points: Seque
             raise ValueError(f"cannot read the edge {line!r}")
         chain, action, condition, transform = found.groups()
         names = chain.split(" > ")
-        edges.extend({"source": a, "target": b} for a, b in zip(names, names[1:], strict=False))
+        edges.extend({"source": a, "target": b} for a, b in pairwise(names))
         given = {"action": action, "condition": condition, "transform": transform}
         edges[-1].update({key: value.strip() for key, value in given.items() if value is not None})
     blueprint: Blueprint = {"nodes": [dict(one) for one in nodes], "edges": edges}
@@ -101,9 +102,9 @@ def draft(
         rule: Id of its rule.
         label: What tells it from the rule's other cases.
         blueprint: The blueprint that runs.
-        want: What the author expects, in part: `status` (completed unless given), `first`, and what `outputs`, `context`
-            and `ran` (executions) hold among other things, where `ABSENT` or 0 means absent; `failed`, `skipped` and
-            `workers` in whole.
+        want: What the author expects, in part: `status` (completed unless given), `first`, and what `outputs`,
+            `context` and `ran` (executions) hold among other things, where `ABSENT` or 0 means absent; `failed`,
+            `skipped` and `workers` in whole.
         context: Initial context.
         resume: What happens each time the run awaits.
         subs: Blueprints of sub-flows by the name that `sub` uses.

@@ -7,11 +7,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tests.conformance.building import Case, DraftError, assemble, settle
 from tests.conformance.drafting import Blueprint, Rule, batch, flow, loop, node, sub
 from tests.oracle.judge import awaited, differences, judge
 from tests.oracle.run import CaseError
 
-Case = dict[str, object]
 End = str
 
 RULES = (
@@ -194,8 +194,6 @@ def cases() -> list[Case]:
 
 
 def _draw(seed: int) -> Case | None:
-    from tests.conformance.generate import assemble
-
     chance = random.Random(f"blueprint {seed}")
     drawing = _Drawing(chance, depth=3)
     drawing.chain(chance.randint(2, 4))
@@ -227,8 +225,6 @@ def _with_expectations(case: Case, chance: random.Random) -> Case | None:
 
 
 def _settled(case: Case) -> Case | None:
-    from tests.conformance.generate import DraftError, settle
-
     try:
         whole = settle(case, judge(case))
         wrong = any(differences(whole, judge(case, chance=random.Random(seed))) for seed in range(100, 100 + ORDERS))

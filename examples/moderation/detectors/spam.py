@@ -49,8 +49,8 @@ _PROMO_EMOJI = re.compile("[🔥💰🤑💸🎁🚀✅👉💎🎉📈💯⚡�
 _HASHTAG = re.compile(r"(?<!\w)#[^\W\d]\w*")
 _MESSENGER = re.compile(r"\b(?:whats\s?app|telegram|t\.me|signal|viber|wechat|snap)\b", re.I)
 _WARNING = re.compile(
-    r"\b(?:scam|phishing|fraud|spam|is (?:this|it|that) (?:legit|real|genuine)|beware|be careful|betrug|arnaque|estafa|truffa|"
-    r"golpe)\b",
+    r"\b(?:scam|phishing|fraud|spam|is (?:this|it|that) (?:legit|real|genuine)|beware|be careful|betrug|arnaque|estafa|"
+    r"truffa|golpe)\b",
     re.I,
 )
 _WORD = re.compile(r"\w{3,}")

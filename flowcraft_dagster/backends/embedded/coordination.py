@@ -44,8 +44,8 @@ class EmbeddedCoordinationStore:
             rows = self._session.reader.read("SELECT owner, expires_at FROM leases WHERE name = ?", (name,))
             if rows and rows[0][0] != owner and rows[0][1] > now:
                 return False
-            if rows and rows[0][0] == owner and rows[0][1] > now + seconds / 2:
-                return True  # more than half of it is left: no need to write
+            if rows and rows[0][0] == owner and rows[0][1] > now + 0.75 * seconds:
+                return True  # just renewed: no need to write again
             return await self._session.write(ACQUIRE_LEASE, (name, owner, now, seconds))
         except FlowcraftError as error:
             logger.warning("lease %s is granted unseen: %s", name, error)

@@ -19,6 +19,7 @@ from flowcraft_dagster.errors import QueueUnavailable, SizeLimitExceeded
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
+FLUSH_SECONDS = 5.0
 FULL_QUEUE_PAUSE = 0.01
 DEFAULT_MAX_BYTES = 1_000_000
 """librdkafka's ``message.max.bytes``."""
@@ -108,7 +109,8 @@ class KafkaProducer:
         self._producer = self._thread = None
         if producer is None or thread is None:
             return
-        await asyncio.to_thread(producer.flush, 5.0)
+        await asyncio.to_thread(producer.flush, FLUSH_SECONDS)
+        producer.purge()
         self._stop.set()
         await asyncio.to_thread(thread.join)
 
@@ -184,5 +186,6 @@ class KafkaProducer:
 
 
 def _poll(producer: Producer, stop: threading.Event) -> None:
-    while not stop.is_set():
+    # Every message gets its report, also those of a producer that is being replaced.
+    while not stop.is_set() or len(producer) > 0:
         producer.poll(POLL_SECONDS)

@@ -29,7 +29,7 @@ RULES = (
     ),
     Rule(
         "failure.status",
-        "`failed` if any failure was not handled by the node's own fallback, else `completed`; context and outputs are kept.",
+        "`failed` if any failure was not handled by the node's own fallback, else `completed`; the context is kept.",
         "Any fallback that ran hides other failures (B25); the context is lost (B29).",
     ),
     Rule(
