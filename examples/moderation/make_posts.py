@@ -19,7 +19,7 @@ from typing import Any, Final
 import orjson
 
 POSTS: Final = Path(__file__).with_name("posts.jsonl")
-DEFAULT_SEED: Final = 20
+DEFAULT_SEED: Final = 11
 
 _TEMPLATES: Final = Path(__file__).with_name("post_templates.json")
 

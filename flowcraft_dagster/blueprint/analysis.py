@@ -52,9 +52,7 @@ def analyze_blueprint(blueprint: Blueprint) -> Analysis:
         ('a', 'b')
     """
     graph = BlueprintGraph(blueprint)
-    cycles = tuple(
-        (*path[start:], path[start]) for path, start in islice(_walk_cycles(graph), MAX_CYCLES)
-    )
+    cycles = tuple((*path[start:], path[start]) for path, start in islice(_walk_cycles(graph), MAX_CYCLES))
     targets = {edge.target for edge in blueprint.edges}
     sources = {edge.source for edge in blueprint.edges}
     starts = tuple(node.id for node in blueprint.nodes if node.id not in targets)

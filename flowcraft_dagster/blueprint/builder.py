@@ -220,9 +220,7 @@ class Flow:
             duration = duration // timedelta(milliseconds=1)
         return self._add(NodeSpec(node_id, "sleep", {"duration": duration}, config=NodeConfig(**options)))
 
-    def webhook(
-        self, node_id: str, *, params: Mapping[str, Any] | None = None, **options: Unpack[NodeOptions]
-    ) -> Flow:
+    def webhook(self, node_id: str, *, params: Mapping[str, Any] | None = None, **options: Unpack[NodeOptions]) -> Flow:
         """Wait for an HTTP request; its body is the output.
 
         Args:

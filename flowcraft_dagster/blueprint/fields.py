@@ -131,9 +131,7 @@ class Place:
             return value
         return None
 
-    def read_integer(
-        self, owner: Mapping[str, object], name: str, label: str, *, least: int, most: int
-    ) -> int | None:
+    def read_integer(self, owner: Mapping[str, object], name: str, label: str, *, least: int, most: int) -> int | None:
         """A whole number from ``least`` to ``most``; ``2.0`` counts as one, as in JavaScript."""
         value = self.read_number(owner, name, label, least=least, most=most)
         if value is None:

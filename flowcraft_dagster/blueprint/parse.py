@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import orjson
 
+from flowcraft_dagster.blueprint.elements import name_edge, number_as_text, read_edge, read_node
 from flowcraft_dagster.blueprint.fields import CheckExpression, Place, describe, shorten
 from flowcraft_dagster.blueprint.model import Blueprint, EdgeSpec, NodeSpec
-from flowcraft_dagster.blueprint.elements import name_edge, number_as_text, read_edge, read_node
 from flowcraft_dagster.errors import BlueprintError, SizeLimitExceeded
 
 MAX_NODES: Final = 10_000

@@ -133,14 +133,18 @@ def derive_child_run_id(run_id: str, activation_key: str, attempt: int) -> str:
 
 
 def map_subflow_output(
-    node: NodeSpec, blueprint: Blueprint, find: Callable[[str], Stored | None]
+    node: NodeSpec,
+    blueprint: Blueprint,
+    find: Callable[[str], Stored | None],
+    find_key: Callable[[str], Stored | None],
 ) -> tuple[Stored | None, tuple[tuple[str, Stored | None], ...]]:
     """A sub-flow's output and context writes, from the child's final context.
 
     Args:
         node: the sub-flow node.
         blueprint: the child's blueprint.
-        find: reads the child's context; keeps reserved keys to itself.
+        find: reads the child's context by any name.
+        find_key: reads a context key as it stands.
 
     Returns:
         The output, and what is written to the parent's context.
@@ -151,7 +155,7 @@ def map_subflow_output(
         for parent_key, child_key in outputs.items():
             value = find(OUTPUT_PREFIX + str(child_key))
             if value is None or value.data == b"null":
-                plain = None if str(child_key).startswith("_") else find(str(child_key))
+                plain = None if str(child_key).startswith("_") else find_key(str(child_key))
                 value = value if plain is None else plain
             members[str(parent_key)] = value
         writes = tuple((key, value) for key, value in members.items() if value is not None)

@@ -115,6 +115,10 @@ class Snapshot:
                 return output
         return self._context.read(key, self.version)
 
+    def find_key(self, key: str) -> Stored | None:
+        """The value stored under the very key, node ids left out."""
+        return self._context.read(key, self.version)
+
     def read(self, key: str) -> Any:
         """A private copy of the value, or ``UNDEFINED``."""
         stored = self.find(key)

@@ -56,7 +56,11 @@ def find_bodies(blueprint: Blueprint, starts: Iterable[str]) -> dict[str, frozen
         if fallback in successors:
             outward.append(str(fallback))
         bodies[controller] = frozenset(onward - _reach(outward, successors, barrier))
-    return bodies
+    # What leaves an outer loop has left the inner one too.
+    return {
+        inner: body.intersection(*(bodies[outer] for outer in bodies if outer != inner and inner in bodies[outer]))
+        for inner, body in bodies.items()
+    }
 
 
 def order_enclosing(blueprint: Blueprint, bodies: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:

@@ -221,7 +221,7 @@ class AsyncClient:
         header = await self.status(run_id)
         if header.is_final:
             raise RunFinished(run_id=run_id, status=header.status)
-        await self.backend.state.add_signal(run_id, Signal("cancel", encode({"reason": reason})))
+        await self.backend.state.add_signal(run_id, Signal("cancel", encode({"reason": reason, "at": self._clock.now()})))
         await self._wake(run_id)
 
     async def resume(
@@ -248,7 +248,10 @@ class AsyncClient:
         Raises:
             RunNotFound, RunFinished, NotWaiting, AmbiguousWait, AlreadyAnswered: nothing was changed.
         """
-        document: dict[str, Any] = {"requestId": request_id or f"{self._dice.getrandbits(128):032x}"}
+        document: dict[str, Any] = {
+            "requestId": request_id or f"{self._dice.getrandbits(128):032x}",
+            "at": self._clock.now(),
+        }
         if output is not UNDEFINED:
             document["output"] = output
         if action is not None:

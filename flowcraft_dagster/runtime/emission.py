@@ -116,7 +116,7 @@ class Emitter:
     async def cancel_child(self, child_run_id: str, reason: str) -> None:
         """Ask a sub-flow's run to end."""
         services = self._services
-        signal = Signal("cancel", encode({"reason": reason}))
+        signal = Signal("cancel", encode({"reason": reason, "at": services.clock.now()}))
         header = await services.patience.insist(
             "read child", lambda: services.backend.state.read_header(child_run_id)
         )

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from flowcraft_dagster.engine.facts import Opened, decode_fact
+from flowcraft_dagster.engine.json_codec import decode
 from flowcraft_dagster.errors import FlowcraftError, InfrastructureError
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
-from flowcraft_dagster.ports.records import AWAITING, RunHeader
+from flowcraft_dagster.ports.records import AWAITING, RunHeader, StoredRun
 from flowcraft_dagster.runtime.messages import JobMessage, encode_job
 
 logger = logging.getLogger(__name__)
@@ -69,11 +72,15 @@ class Reconciler:
         backend: opened ports.
         clock: time.
         stalled_after: seconds without a touch after which a running run counts as stalled.
+        dice: randomness; the machine's when None.
     """
 
-    def __init__(self, backend: Backend, clock: Clock, *, stalled_after: float = 300.0) -> None:
+    def __init__(
+        self, backend: Backend, clock: Clock, *, stalled_after: float = 300.0, dice: random.Random | None = None
+    ) -> None:
         self.backend = backend
         self._clock = clock
+        self._dice = dice or random.SystemRandom()
         self._stalled_after = stalled_after
 
     async def run(
@@ -117,7 +124,7 @@ class Reconciler:
                 return
             stats.stalled_ids.append(run_id)
             note = f"{NOTE_PREFIX}{run_id}/{header.seq}/{header.epoch}"
-            if not everything and not await self.backend.coordination.acquire_lease(note, note, self._stalled_after):
+            if not everything and not await self._note(note):
                 stats.waiting_runs += 1
                 return
             await self.backend.jobs.send([encode_job(JobMessage(run_id, header.blueprint_id))])
@@ -128,12 +135,52 @@ class Reconciler:
             stats.failed_ids.append(run_id)
             stats.errors[run_id] = str(error)
 
+    async def _note(self, name: str) -> bool:
+        """Note a wake; False where an earlier pass noted the same one, which waits in the queue still."""
+        mine = f"{name}/{self._dice.getrandbits(64):016x}"
+        return await self.backend.coordination.acquire_lease(name, mine, NOTE_SECONDS)
+
     def _is_suspect(self, header: RunHeader) -> bool:
         if header.status == AWAITING:
             return True
         return header.updated_at <= self._clock.now() - self._stalled_after
 
     async def _has_news(self, header: RunHeader) -> bool:
-        """Whether something an awaiting run waits for has happened while its wake was lost."""
-        signals = await self.backend.state.read_signals(header.run_id)
-        return bool(signals) and header.updated_at <= self._clock.now() - self._stalled_after
+        """Whether something that an awaiting run waits for happened before the threshold and was not taken up."""
+        stored = await self.backend.state.load_run(header.run_id)
+        if stored is None:
+            return False
+        before = self._clock.now() - self._stalled_after
+        ended = {row.key[len("end/") :] for row in stored.rows if row.key.startswith("end/")}
+        for signal in stored.signals:
+            is_read = signal.kind == "answer" and signal.key[len("answer/") :] in ended
+            if not is_read and float(decode(signal.data).get("at", 0.0)) <= before:
+                return True
+        for opened in find_last_opened(stored):
+            if opened.key not in ended and await self._has_moved(opened, before):
+                return True
+        return False
+
+    async def _has_moved(self, opened: Opened, before: float) -> bool:
+        if float(opened.details.get("wakeAt", float("inf"))) <= before:
+            return True
+        if opened.kind != "subflow":
+            return False
+        child = await self.backend.state.read_header(opened.details["childRunId"])
+        if child is None:
+            return opened.at <= before
+        # The parent waits because its child does: a child that goes on or has ended is news.
+        return child.status != AWAITING and child.updated_at <= before
+
+
+def find_last_opened(stored: StoredRun) -> list[Opened]:
+    """The latest opening of each activation of a run, without deciding anything."""
+    latest: dict[str, Opened] = {}
+    for row in stored.rows:
+        if row.key.startswith(("open/", "retry/")):
+            fact = decode_fact(row.key, row.data, row.output)[1]
+            if isinstance(fact, Opened):
+                known = latest.get(fact.key)
+                if known is None or (fact.attempt, fact.kind != "retry") > (known.attempt, known.kind != "retry"):
+                    latest[fact.key] = fact
+    return list(latest.values())

@@ -141,7 +141,7 @@ class SignalReader:
             return Done()
         blueprint = await find_pinned_blueprint(services, stored.header)
         snapshot = rebuild_state(stored, blueprint).take_snapshot()
-        output, writes = map_subflow_output(self._node(opened), blueprint, snapshot.find)
+        output, writes = map_subflow_output(self._node(opened), blueprint, snapshot.find, snapshot.find_key)
         return Done(output=output, writes=writes, attempt=opened.attempt)
 
     def _end(self, opened: Opened, done: Done) -> Fact:

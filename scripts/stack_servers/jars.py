@@ -13,7 +13,7 @@ from pathlib import Path
 from stack_servers.errors import StackError
 
 _POM = """\
-<project xmlns="http://maven.apache.org/POM/4.0.0">
+<project>
   <modelVersion>4.0.0</modelVersion>
   <groupId>flowcraft</groupId>
   <artifactId>stack</artifactId>

@@ -51,7 +51,7 @@ def _index(rules: Mapping[str, tuple[Rule, ...]], cases: Iterable[Case]) -> str:
         "# Rules and their cases",
         "",
         "Written by `python -m tests.conformance.generate`. Each rule is a sentence of section 4 of the design (or of",
-        "the behaviour it refers to); each of its cases in `cases/` names it as `rule`. The last column says which bugs",
+        "the behaviour it refers to); each of its cases in `cases/` names it as `rule`. The last column says what",
         "the cases find.",
     ]
     for group, listed in rules.items():

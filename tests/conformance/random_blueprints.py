@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tests.conformance.building import Case, DraftError, assemble, settle
 from tests.conformance.drafting import Blueprint, Rule, batch, flow, loop, node, sub
 from tests.oracle.judge import awaited, differences, judge
-from tests.oracle.run import CaseError
+from tests.oracle.state import CaseError
 
 End = str
 

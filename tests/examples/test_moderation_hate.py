@@ -79,7 +79,9 @@ def test_objecting_in_one_sentence_does_not_excuse_the_next() -> None:
 
 def test_slurs_are_known_by_digest_only(monkeypatch: pytest.MonkeyPatch) -> None:
     phrases = hate._load_phrases()
-    harmless = hate._Phrases(phrases.severe, phrases.moderate, phrases.counter_speech, frozenset({digest_word("Teapot")}))
+    harmless = hate._Phrases(
+        phrases.severe, phrases.moderate, phrases.counter_speech, frozenset({digest_word("Teapot")})
+    )
     monkeypatch.setattr(hate, "_load_phrases", lambda: harmless)
     assert rate_hate_speech("you teapots") == "severe"
     assert rate_hate_speech("you T3apot!") == "severe"

@@ -60,7 +60,13 @@ def test_all_four_kinds_are_registered() -> None:
 def test_an_output_goes_before_a_context_key_and_the_first_present_name_counts() -> None:
     context = RunContext(Values({"_outputs.a": "output of a", "a": "key a", "b": "key b", "c": None, "_outputs.e": ""}))
     inputs = {"one": "a", "two": ["missing", "b", "a"], "three": "missing", "four": ["c", "b"], "five": ["e", "b"]}
-    assert resolve_inputs(context, inputs) == {"one": "output of a", "two": "key b", "three": "", "four": None, "five": ""}
+    assert resolve_inputs(context, inputs) == {
+        "one": "output of a",
+        "two": "key b",
+        "three": "",
+        "four": None,
+        "five": "",
+    }
 
 
 @pytest.mark.parametrize(
@@ -92,7 +98,9 @@ async def test_process_hands_on_the_answer() -> None:
     assert model.prompts == ["Say hello"]
 
 
-@pytest.mark.parametrize(("answer", "action"), [("true", "true"), (" 'True.' ", "true"), ("false", "false"), ("no", "false")])
+@pytest.mark.parametrize(
+    ("answer", "action"), [("true", "true"), (" 'True.' ", "true"), ("false", "false"), ("no", "false")]
+)
 async def test_condition_keeps_the_answer_and_chooses_a_branch(answer: str, action: str) -> None:
     result = await kinds.decide(make_context({"promptTemplate": "?"}, model=Echo(answer)))
     assert result == NodeResult(output=answer, action=action)

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from tests.oracle.graph import read
-from tests.oracle.run import CaseError, Run, Setting
+from tests.oracle.run import Run
+from tests.oracle.state import CaseError, Setting
 from tests.oracle.values import UNDEFINED, plain, same
 
 

@@ -7,127 +7,18 @@ drives the run picks one, and everything is scanned again.
 from __future__ import annotations
 
 import itertools
-import random
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
+from tests.oracle.execution import check_duration, names, only, resolve, retried
 from tests.oracle.graph import CONTROLLER, Edge, Graph, Node, read
 from tests.oracle.kinds import NodeError, Outcome, perform
-from tests.oracle.script import NoValueError, evaluate
+from tests.oracle.script import evaluate
+from tests.oracle.state import Activation, CaseError, Numbers, Setting, Taken, View
 from tests.oracle.values import UNDEFINED, as_number, is_nothing, is_number, truthy
 
-Numbers = Mapping[str, int]
 Move = Callable[[], None]
 
 WAITS = ("wait", "webhook")
-
-
-class CaseError(Exception):
-    """The case itself is wrong: an answer fits no open wait, or more than one."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What holds for a run and its children.
-
-    Attributes:
-        blueprints: Blueprints by id.
-        loop_limit: Iterations that a loop may have.
-        chance: The source of chance; without it nothing is left to chance.
-    """
-
-    blueprints: Mapping[str, Mapping[str, object]]
-    loop_limit: int = 10_000
-    chance: random.Random | None = None
-
-
-@dataclass
-class View:
-    """What is committed at one moment, and what one activation sees on top of it."""
-
-    context: dict[str, object]
-    outputs: dict[str, object]
-    inputs: dict[str, object]
-    catch_error: object = UNDEFINED
-
-    def has(self, key: str) -> bool:
-        """Tell whether a context key exists."""
-        if key.startswith("_outputs."):
-            return key[len("_outputs.") :] in self.outputs
-        if key.startswith("_inputs."):
-            return key[len("_inputs.") :] in self.inputs
-        return self.catch_error is not UNDEFINED if key == "_catch_error" else key in self.context
-
-    def read(self, key: str) -> object:
-        """Give the value of a context key, undefined when it is missing."""
-        if key.startswith("_outputs."):
-            return self.outputs.get(key[len("_outputs.") :], UNDEFINED)
-        if key.startswith("_inputs."):
-            return self.inputs.get(key[len("_inputs.") :], UNDEFINED)
-        return self.catch_error if key == "_catch_error" else self.context.get(key, UNDEFINED)
-
-    def whole(self) -> dict[str, object]:
-        """The object that expressions call `context`: context keys, reserved keys and node ids."""
-        found = dict(self.context)
-        found.update({f"_inputs.{name}": value for name, value in self.inputs.items()})
-        found.update({f"_outputs.{name}": value for name, value in self.outputs.items()})
-        found.update(self.outputs)
-        if self.catch_error is not UNDEFINED:
-            found["_catch_error"] = self.catch_error
-        return found
-
-
-@dataclass
-class Activation:
-    """One execution slot of a node.
-
-    Attributes:
-        numbers: Iteration number per loop.
-        origin: The failed activation that this one is the fallback for.
-        carried: What its edge brought.
-        override: A transform's value that beats `inputs`.
-        state: running, open (waits for something), done or failed.
-    """
-
-    node: Node
-    numbers: Numbers
-    origin: Activation | None
-    carried: object = UNDEFINED
-    override: tuple[object] | None = None
-    began: float = 0
-    state: str = "running"
-    value: object = UNDEFINED
-    view: View = field(default_factory=lambda: View({}, {}, {}))
-    outcome: Outcome | None = None
-    error: NodeError | None = None
-    ended: float = 0
-    committed: bool = False
-    child: Run | None = None
-    attempt: int = 1
-    items: list[object] = field(default_factory=list)
-    results: dict[int, object] = field(default_factory=dict)
-    broken: set[int] = field(default_factory=set)
-
-    @property
-    def handled(self) -> bool:
-        """Whether its own fallback takes care of its failure."""
-        return self.state == "failed" and self.node.fallback is not None and not (self.error and self.error.fatal)
-
-    def key(self) -> tuple[object, ...]:
-        """What tells it from every other activation."""
-        origin = self.origin.key() if self.origin is not None else None
-        return (self.node.id, tuple(sorted(self.numbers.items())), origin)
-
-
-@dataclass(frozen=True)
-class Taken:
-    """An edge that an activation took (its own or an inherited one) in a commit."""
-
-    edge: Edge
-    by: Activation
-    value: object
-    moment: int
 
 
 class Run:
@@ -353,7 +244,7 @@ class Run:
         if act.origin is not None:
             message = str(act.origin.error)
             act.view.catch_error = {"message": message, "nodeId": act.origin.node.id, "blueprintId": self.graph.id}
-        act.value = _resolve(act)
+        act.value = resolve(act)
         act.ended = act.began
         limit = act.node.kind == CONTROLLER and act.numbers[act.node.id] >= self.setting.loop_limit
         try:
@@ -368,7 +259,7 @@ class Run:
         if kind in WAITS:
             return
         if kind == "sleep":
-            _check_duration(params.get("duration"))
+            check_duration(params.get("duration"))
         elif kind == "subflow":
             act.child = self._child(act)
         elif kind == "batch-scatter":
@@ -380,10 +271,10 @@ class Run:
         elif kind == "batch-gather":
             act.outcome = self._gathered(act)
         elif kind == CONTROLLER:
-            again = truthy(evaluate(str(params.get("condition")), _names(act.view, {})))
+            again = truthy(evaluate(str(params.get("condition")), names(act.view, {})))
             act.outcome = Outcome(UNDEFINED, "continue") if again else Outcome(None, "break")
         else:
-            act.outcome = _retried(act, int(as_number(config.get("maxRetries", 1))), config.get("timeout"))
+            act.outcome = retried(act, int(as_number(config.get("maxRetries", 1))), config.get("timeout"))
 
     def _gathered(self, act: Activation) -> Outcome:
         results: list[object] = []
@@ -440,9 +331,9 @@ class Run:
         result: dict[str, object] = {"output": act.outcome.output}
         if act.outcome.action is not None:
             result["action"] = act.outcome.action
-        names = _names(view, {"result": result})
+        known = names(view, {"result": result})
         edges = [edge for edge in self.graph.edges if edge.source in _lineage(act)]
-        holds = {edge.index: edge.condition is None or truthy(evaluate(edge.condition, names)) for edge in edges}
+        holds = {edge.index: edge.condition is None or truthy(evaluate(edge.condition, known)) for edge in edges}
         chosen: list[Edge] = []
         if act.node.kind == CONTROLLER:
             chosen = [edge for edge in edges if edge.condition is not None and holds[edge.index]]
@@ -460,7 +351,7 @@ class Run:
             key = inputs if inputs.startswith("_") else f"_outputs.{inputs}"
             if view.has(key):
                 output = view.read(key)
-        return evaluate(edge.transform, _only({"input": output, "context": view.whole()}))
+        return evaluate(edge.transform, only({"input": output, "context": view.whole()}))
 
     # -- sub-flows -----------------------------------------------------------------------------------------------
 
@@ -498,11 +389,13 @@ class Run:
     def result(self, wanted: object) -> Outcome:
         """What a completed child run gives its node: mapped values, or the outputs of its terminal nodes."""
         outputs = self.outputs()
-        if isinstance(wanted, dict) and wanted:
+        if isinstance(wanted, dict):
             mapped: dict[str, object] = {}
             for outer, inner in wanted.items():
                 value = outputs.get(inner)
-                mapped[outer] = self.context.get(inner, UNDEFINED) if is_nothing(value) else value
+                # A node's name resolves to its output where the context has no such key.
+                plain = self.context.get(inner, outputs.get(inner, UNDEFINED))
+                mapped[outer] = plain if is_nothing(value) else value
             kept = {key: value for key, value in mapped.items() if value is not UNDEFINED}
             return Outcome(kept, None, dict(kept))
         ends = self.graph.terminals()
@@ -575,76 +468,3 @@ def _output(act: Activation) -> object:
 def _lineage(act: Activation) -> set[str]:
     """The nodes whose outgoing edges an activation follows: its own and those that it inherited."""
     return {act.node.id} | (_lineage(act.origin) if act.origin is not None else set())
-
-
-def _names(view: View, extra: Mapping[str, object]) -> Callable[[str], object]:
-    whole = view.whole()
-    return _only({**whole, "context": whole, **extra})
-
-
-def _only(names: Mapping[str, object]) -> Callable[[str], object]:
-    def look_up(name: str) -> object:
-        if name not in names:
-            raise NoValueError
-        return names[name]
-
-    return look_up
-
-
-def _retried(act: Activation, attempts: int, timeout: object) -> Outcome:
-    spent: float = 0
-    failure = NodeError("no attempt is allowed")
-    for attempt in range(1, attempts + 1):
-        try:
-            outcome = perform(act.node.kind, act.value, act.node.params, act.view.read, attempt)
-            if is_number(timeout) and outcome.ms > as_number(timeout):
-                spent += as_number(timeout)
-                raise NodeError("the attempt took too long")
-        except NodeError as error:
-            failure = error
-            if error.fatal:
-                break
-        else:
-            outcome.ms += spent
-            return outcome
-    act.ended = act.began + spent
-    raise failure
-
-
-def _check_duration(duration: object) -> None:
-    if is_number(duration) and as_number(duration) >= 0:
-        return
-    if not isinstance(duration, str) or re.fullmatch(r"\d+[smhd]", duration) is None:
-        raise NodeError("the duration of a sleep is malformed")
-
-
-def _resolve(act: Activation) -> object:
-    """The input of an activation: its mapping, a transform that beats the mapping, or what its edge brought."""
-    inputs = act.node.inputs
-    if isinstance(inputs, str) and inputs:
-        return act.override[0] if act.override is not None else _read_path(act.view, inputs)
-    if isinstance(inputs, dict):
-        if act.override is not None:
-            return act.override[0]
-        found = {name: _read_path(act.view, str(path)) for name, path in inputs.items()}
-        return {name: value for name, value in found.items() if value is not UNDEFINED}
-    return act.carried
-
-
-def _read_path(view: View, path: str) -> object:
-    if path.startswith("_"):
-        return view.read(path)
-    first, *rest = path.split(".")
-    if not rest:
-        return view.outputs[first] if first in view.outputs else view.read(first)
-    value = view.outputs.get(first, UNDEFINED)
-    for part in rest:
-        if isinstance(value, dict):
-            value = value.get(part, UNDEFINED)
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        elif isinstance(value, (list, str)) and part == "length":
-            value = len(value)
-        else:
-            return UNDEFINED
-    return value

@@ -14,8 +14,8 @@ from tests.conformance.building import Case, DraftError, build
 from tests.conformance.drafting import draft, echo, flow, loop, node
 from tests.conformance.generate import GROUPS
 from tests.oracle.judge import awaited, differences, judge
-from tests.oracle.run import CaseError
 from tests.oracle.script import NoValueError, evaluate
+from tests.oracle.state import CaseError
 from tests.oracle.values import UNDEFINED, text
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,7 @@ from examples.moderation.detectors.hate import rate_hate_speech
 from examples.moderation.detectors.personal_data import find_personal_data, redact
 from examples.moderation.detectors.spam import is_spam
 
-_STATEMENT = re.compile(
-    r"(?P<head>\b(?:UPDATE|DELETE|INSERT)\b[^;]*?\bWHERE\s+\w+\s*=\s*)(?P<id>[^;\n]*);?", re.IGNORECASE
-)
+_STATEMENT = re.compile(r"(?P<head>\b(?:UPDATE|DELETE|INSERT) [^;]*?\bWHERE\s+\w+\s*=\s*)(?P<id>[^;\n]*);?")
 _LOG_FIELD = re.compile(r"^(?P<name>[A-Za-z_]+): (?P<value>.*)$", re.MULTILINE)
 _NUMBER = re.compile(r"-?\d+")
 

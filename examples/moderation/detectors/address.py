@@ -16,8 +16,8 @@ _LETTERS = r"[^\W\d_]"
 _NAME = rf"[A-ZÀ-ÖØ-ÞŁŚŻ](?:(?:{_LETTERS}|['\u2019.-])*{_LETTERS})?(?!\w)"
 _TOWN = rf"{_NAME}(?:[ -]{_NAME}){{0,2}}"
 _ENGLISH_STREET = (
-    r"(?:Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Terrace|Crescent|Close|Square|Way|"
-    r"Place|Pl|Parkway|Highway|Hwy|Gardens|Grove|Hill|Row)\b\.?"
+    r"(?:(?:St|Ave|Rd|Blvd|Ln|Dr|Ct|Pl|Hwy)\b\.?|(?:Street|Avenue|Road|Boulevard|Lane|Drive|Court|Terrace|Crescent|Close|"
+    r"Square|Way|Place|Parkway|Highway|Gardens|Grove|Hill|Row)\b)"
 )
 _FLAT = r"(?:,?\s+(?:Apt|Apartment|Unit|Suite|Flat|#)\.?\s*\w{1,5})?"
 _UK_POSTCODE = r"[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}"

@@ -20,22 +20,19 @@ class Finding:
     start: int
     end: int
 
-    def contains(self, other: Finding) -> bool:
-        """Whether ``other`` lies wholly inside this span."""
-        return self.start <= other.start and other.end <= self.end
-
 
 def drop_nested(findings: Iterable[Finding]) -> list[Finding]:
-    """Leave out findings inside an earlier one, and sort by place.
+    """Leave out findings that lie inside another one, and sort by place.
 
     Args:
         findings: the more reliable detectors first, since the first of two equal spans stays.
     """
     kept: list[Finding] = []
-    for finding in findings:
-        if not any(other.contains(finding) for other in kept):
+    # With wider spans first, a span is inside an earlier one exactly when it ends no later than all of them.
+    for finding in sorted(findings, key=lambda item: (item.start, -item.end)):
+        if not kept or finding.end > kept[-1].end:
             kept.append(finding)
-    return sorted(kept, key=lambda finding: (finding.start, finding.end))
+    return kept
 
 
 def merge_spans(findings: Iterable[Finding]) -> Iterator[tuple[int, int]]:

@@ -59,7 +59,7 @@ class CassandraSession:
         self.settings = settings
         self.requests = 0
         self.unanswered = 0
-        self._dice = dice or random.Random()
+        self._dice = dice or random.Random()  # noqa: S311  # spreads load
         self._loop: asyncio.AbstractEventLoop | None = None
         self._cluster: Any = None
         self._session: Any = None
@@ -235,23 +235,23 @@ class CassandraSession:
         made: list[str] = []
         keyspace = write_keyspace(self.settings)
         if missing and keyspace is not None and not await self._has_keyspace():
-            await self._run(keyspace)
+            await self.run_cql(keyspace)
             made.append(f"keyspace {self.settings.keyspace}")
         for table in missing:
-            await self._run(table.as_cql(self.settings.keyspace))
+            await self.run_cql(table.as_cql(self.settings.keyspace))
             made.append(f"table {self.settings.keyspace}.{table.name}")
         return made
 
     async def describe_server(self) -> str:
         """Release, protocol and number of nodes, in one line."""
-        rows = await self._run("SELECT release_version, data_center FROM system.local")
+        rows = await self.run_cql("SELECT release_version, data_center FROM system.local")
         release, centre = rows[0]
         hosts = list(self._cluster.metadata.all_hosts())
         up = sum(1 for host in hosts if host.is_up)
         return f"Cassandra {release}, {up} of {len(hosts)} nodes up, data centre {centre}, {driver.REACTOR} reactor"
 
     async def _read_columns(self) -> dict[str, dict[str, Column]]:
-        rows = await self._run(
+        rows = await self.run_cql(
             "SELECT table_name, column_name, kind, type, position FROM system_schema.columns WHERE keyspace_name = %s",
             (self.settings.keyspace,),
         )
@@ -262,13 +262,13 @@ class CassandraSession:
         return found
 
     async def _has_keyspace(self) -> bool:
-        rows = await self._run(
+        rows = await self.run_cql(
             "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", (self.settings.keyspace,)
         )
         return bool(rows)
 
-    async def _run(self, text: str, parameters: tuple[Any, ...] | None = None) -> Rows:
-        """A statement that is not prepared; for schema and health only."""
+    async def run_cql(self, text: str, parameters: tuple[Any, ...] | None = None) -> Rows:
+        """A statement that is not prepared; for schema and health only, since it takes a thread. Raises StoreUnavailable."""
 
         def execute() -> Rows:
             return list(self._require().execute(text, parameters, timeout=max(20.0, self.settings.request_seconds)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 if sys.platform == "win32":
@@ -53,10 +54,11 @@ class LockFile:
             fcntl.flock(self.fd, fcntl.LOCK_UN)
 
     def write(self, content: bytes) -> None:
-        """Write ``content`` at the beginning of the file."""
+        """Write ``content`` at the beginning of the file, if that is possible: the lock holds on a full disk too."""
         if self.fd is not None:
-            os.lseek(self.fd, 0, os.SEEK_SET)
-            os.write(self.fd, content)
+            with suppress(OSError):
+                os.lseek(self.fd, 0, os.SEEK_SET)
+                os.write(self.fd, content)
 
     def close(self) -> None:
         """Give the lock back and close the file."""
@@ -92,8 +94,16 @@ class Turnstile:
         self._entry.acquire()
         try:
             self._inside.acquire()
+            self._inside.write(b"%-10d" % os.getpid())
         finally:
             self._entry.release()
+
+    def name_holder(self) -> str:
+        """Who wrote last, for error messages: ``process 4711``."""
+        try:
+            return f"process {int(self._inside.path.read_text(encoding='ascii'))}"
+        except (OSError, ValueError):
+            return "another process"
 
     def leave(self) -> None:
         """Let the next one in."""

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+from flowcraft_dagster.backends.embedded.failures import explain_failure
 from flowcraft_dagster.backends.embedded.locks import LockFile
 
 KEPT_SECONDS = 86_400.0
@@ -41,10 +42,18 @@ class Presence:
         self._sweep()
 
     def hold(self, name: str) -> None:
-        """Be alive under ``name`` until ``leave`` or the end of the process."""
+        """Be alive under ``name`` until ``leave`` or the end of the process.
+
+        Raises:
+            StorageReadOnly: the folder cannot be written.
+        """
         if name in self._held:
             return
-        lock = LockFile(self._find_file(name))
+        path = self._find_file(name)
+        try:
+            lock = LockFile(path)
+        except OSError as error:
+            raise explain_failure(error, path) or error from error
         lock.try_acquire()
         with self._mutex:
             self._held[name] = lock
@@ -82,7 +91,8 @@ class Presence:
         if last is None or last[0] != beat:
             self._seen[name] = (beat, now)
             return False
-        return now - last[1] > self._stale_seconds
+        # A heartbeat that was never written (a full disk) says nothing.
+        return bool(beat) and now - last[1] > self._stale_seconds
 
     def close(self) -> None:
         """Let go of all names, as the end of the process would."""

@@ -132,7 +132,8 @@ class Writer:
         now = self._loop.time()
         for write in list(self._waiting):
             if now - write.asked_at >= self._patience and not write.future.done():
-                reason = f"another process has held the write lock of {self._path} for {self._patience:g} s"
+                holder = self._turnstile.name_holder()
+                reason = f"{holder} has held the write lock of {self._path} for {self._patience:g} s"
                 write.future.set_exception(StoreUnavailable(reason, store=STORE))
         if self._waiting and not self._closing:
             self._watching = self._loop.call_later(self._patience / 4, self._refuse_late)

@@ -1,0 +1,1 @@
+"""Queues in Kafka: node jobs, dead letters and requests to start runs."""

@@ -8,6 +8,7 @@ loop wants of it (settle, pause, close) it finds in plain attributes under one l
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import threading
 import time
@@ -85,6 +86,7 @@ class KafkaJobConsumer:
         self._handover_due = False
         self._wants_pause = False
         self._closing = False
+        self._killed = False
         self._failure: QueueUnavailable | None = None
         # Of the thread alone.
         self._is_paused = False
@@ -160,6 +162,13 @@ class KafkaJobConsumer:
         if not done:
             logger.warning("the consumer of slot '%s' does not end; it is left behind", self._slot)
 
+    def kill(self) -> None:
+        """Die as a killed process does: nothing more is stored, and the group is not told."""
+        with self._lock:
+            self._killed = self._closing = True
+        self._end_terms(self._terms.keys())
+        self._news.set()
+
     def _collect(self, limit: int) -> list[Delivery]:
         found: list[Delivery] = []
         with self._lock:
@@ -193,7 +202,8 @@ class KafkaJobConsumer:
                 if time.monotonic() >= due:
                     self._store(consumer, list(self._terms.values()), wait=False)
                     due = time.monotonic() + self._settings.commit_seconds
-            self._store(consumer, list(self._terms.values()), wait=True)
+            if not self._killed:
+                self._store(consumer, list(self._terms.values()), wait=True)
             self._end_terms(self._terms.keys())
         except KafkaException as error:
             self._die(_explain(error))
@@ -219,10 +229,14 @@ class KafkaJobConsumer:
                 if error is not None:
                     self._judge(error)
                     continue
-                partition, offset = message.partition(), message.offset()
+                partition, offset = message.partition() or 0, message.offset() or 0
                 term = self._terms.get(partition)
                 if term is None or not term.is_open:
                     continue
+                if offset <= term.offsets.last:
+                    # The topic was made anew, or the log was cut back: offsets begin again.
+                    term.is_open, term.is_over = False, True
+                    term = self._terms[partition] = Term(partition)
                 term.offsets.deliver((offset,))
                 arrived.append(KafkaDelivery(decode_message(message), partition, offset, term=term))
             self._ready.extend(arrived)
@@ -320,12 +334,13 @@ class KafkaJobConsumer:
             return
         try:
             finishing.result(seconds)
-        except TimeoutError:
+        except concurrent.futures.TimeoutError:
+            finishing.cancel()
             logger.warning("partitions %s are given up with work in flight", sorted(partitions))
-        except Exception:
+        except Exception:  # the runtime's, and the partitions must be given up all the same
             logger.exception("the revoke callback of slot '%s' failed", self._slot)
 
-    def _tell_runtime(self, partitions: frozenset[int], seconds: float) -> Any:
+    def _tell_runtime(self, partitions: frozenset[int], seconds: float) -> concurrent.futures.Future[None] | None:
         loop, on_revoked = self._loop, self._on_revoked
         if loop is None or on_revoked is None or loop.is_closed() or not partitions:
             return None

@@ -30,6 +30,13 @@ class PartitionOffsets:
         self._mark: int | None = None
 
     @property
+    def last(self) -> int:
+        """The last delivered offset; -1 before the first."""
+        if self._outstanding:
+            return self._outstanding[-1]
+        return -1 if self._mark is None else self._mark - 1
+
+    @property
     def mark(self) -> int | None:
         """The offset to read from after a restart; None before anything is settled."""
         return self._mark
@@ -46,9 +53,8 @@ class PartitionOffsets:
             ValueError: an offset does not follow the last one.
         """
         for offset in offsets:
-            last = self._outstanding[-1] if self._outstanding else (-1 if self._mark is None else self._mark - 1)
-            if offset <= last:
-                raise ValueError(f"offset {offset} was delivered after {last}")
+            if offset <= self.last:
+                raise ValueError(f"offset {offset} was delivered after {self.last}")
             self._outstanding.append(offset)
 
     def settle(self, offset: int) -> None:

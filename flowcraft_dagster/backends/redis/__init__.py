@@ -1,0 +1,1 @@
+"""Coordination in Redis: hints that make things faster."""

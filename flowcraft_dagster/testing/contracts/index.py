@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from typing import Any
 
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.records import (
@@ -193,7 +194,7 @@ class RunIndexContract(BackendContract):
         assert counts == [1, 2, 1, 3]
         assert await backend.index.count_death(new_id(), "crash") == 1
 
-    async def _commit(self, backend: Backend, header: RunHeader, status: str, **fields: object) -> RunHeader:
+    async def _commit(self, backend: Backend, header: RunHeader, status: str, **fields: Any) -> RunHeader:
         """Commit and publish, as the owner of a run does."""
         commit = next_commit(header, f"end/n{header.seq}", status=status, **fields)
         assert await backend.state.commit(commit) is CommitOutcome.APPLIED

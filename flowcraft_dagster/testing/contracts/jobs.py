@@ -35,6 +35,7 @@ class Member:
     revoked: list[tuple[frozenset[int], float]] = field(default_factory=list)
     hold: asyncio.Event = field(default_factory=asyncio.Event)
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    collecting: asyncio.Task[None] | None = None
 
     async def on_revoked(self, partitions: frozenset[int], seconds: float) -> None:
         """Note the revoke, then wait until the test lets it go on."""
@@ -47,6 +48,15 @@ class Member:
         while True:
             self.deliveries += await self.consumer.fetch(10)
             self.news.set()
+
+    async def stop_collecting(self) -> None:
+        """Fetch no more. Raises what went wrong while fetching."""
+        task, self.collecting = self.collecting, None
+        if task is not None:
+            task.cancel()
+            (failure,) = await asyncio.gather(task, return_exceptions=True)
+            if isinstance(failure, Exception):
+                raise failure
 
     @property
     def values(self) -> list[bytes]:
@@ -180,7 +190,7 @@ class JobQueueContract(BackendContract):
                 return await backend.jobs.measure_lag() <= MANY - len(settled)
 
             await self.eventually(is_stored, "what was settled is stored")
-            await self.kill_consumer(member.consumer)
+            await self.kill(member)
             expected = {message.value for message in messages} - {delivery.message.value for delivery in settled}
             async with self.joined(elsewhere, "slot-2") as other:
                 await self.until(other, lambda: expected <= set(other.values), "the unsettled ones come again")
@@ -192,11 +202,11 @@ class JobQueueContract(BackendContract):
         await backend.jobs.send(_messages(10))
         async with self.joined(backend) as member:
             await self.until(member, lambda: len(member.deliveries) >= 10, "all arrive")
-            await self.kill_consumer(member.consumer)
+            await self.kill(member)
             async with self.joined(backend, "slot-2") as other:
                 await self.until(other, lambda: len(other.deliveries) >= 10, "all come again")
                 member.consumer.settle(member.deliveries)
-                await self.kill_consumer(other.consumer)
+                await self.kill(other)
             async with self.joined(backend, "slot-3") as third:
                 await self.until(third, lambda: len(third.deliveries) >= 10, "all come a third time")
 
@@ -261,8 +271,8 @@ class JobQueueContract(BackendContract):
                 # Too late: these partitions are somebody else's now.
                 first.consumer.settle([x for x in first.deliveries if x.message.value in taken])
                 await self.quieten(second)
-                await self.kill_consumer(second.consumer)
-                await self.kill_consumer(first.consumer)
+                await self.kill(second)
+                await self.kill(first)
             async with self.joined(backend, "slot-3") as third:
                 await self.until(third, lambda: taken <= set(third.values), "late settling was ignored")
 
@@ -296,14 +306,18 @@ class JobQueueContract(BackendContract):
         """A started member that collects, for the length of a block; harmless when it was killed meanwhile."""
         member = Member(backend.jobs.open_consumer(slot, new_id("worker")))
         await member.consumer.start(member.on_revoked)
-        collecting = asyncio.ensure_future(member.collect())
+        member.collecting = asyncio.create_task(member.collect())
         try:
             yield member
         finally:
-            collecting.cancel()
-            await asyncio.gather(collecting, return_exceptions=True)
+            await member.stop_collecting()
             member.hold.set()
             await member.consumer.close()
+
+    async def kill(self, member: Member) -> None:
+        """Let a member die; what it was given stays known to the test."""
+        await member.stop_collecting()
+        await self.kill_consumer(member.consumer)
 
     async def until(self, member: Member, check: Check, what: str) -> None:
         """Wait until ``check`` holds, looking whenever ``member`` has news."""
@@ -340,7 +354,9 @@ class JobQueueContract(BackendContract):
                     for member, start in zip(members, starts, strict=True)
                 ]
 
-            while sum(count()) < MANY and loop.time() < end:
+            for _ in range(int(self.patience / 0.01)):
+                if sum(count()) >= MANY:
+                    break
                 await asyncio.sleep(0.01)
             for member, start in zip(members, starts, strict=True):
                 member.consumer.settle(member.deliveries[start:])

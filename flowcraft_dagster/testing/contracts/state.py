@@ -133,7 +133,9 @@ class StateStoreContract(BackendContract):
         header = await new_run(backend.state)
         commits = [next_commit(header, f"end/{place}", owner=f"worker-{place}") for place in range(8)]
         outcomes = await asyncio.gather(*map(backend.state.commit, commits))
-        applied = [commit for commit, outcome in zip(commits, outcomes, strict=True) if outcome is CommitOutcome.APPLIED]
+        applied = [
+            commit for commit, outcome in zip(commits, outcomes, strict=True) if outcome is CommitOutcome.APPLIED
+        ]
         assert len(applied) == 1
         assert outcomes.count(CommitOutcome.STALE) == len(commits) - 1
         run = await load(backend.state, header.run_id)

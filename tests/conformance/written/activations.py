@@ -265,6 +265,30 @@ _DOMINATOR = (
     ),
     draft(
         "activations.body.dominator",
+        "inner-break-does-not-lead-back",
+        flow(
+            [*_NESTED, echo("side"), pick("end", "i")],
+            *_NESTED_EDGES,
+            "incJ > inner {j < 2}",
+            "incJ > outer {j >= 2}",
+            "inner > side [break]",
+        ),
+        {"ran": {"outer": 3, "incI": 2, "initJ": 2, "inner": 4, "incJ": 4, "side": 0, "end": 1}, "outputs": {"end": 2}},
+    ),
+    draft(
+        "activations.body.dominator",
+        "behind-both-loops",
+        flow(
+            [*_NESTED, echo("end", join="any"), add("z", 10)],
+            *_NESTED_EDGES,
+            "incJ > inner",
+            "incJ > end > z",
+            "inner > outer [break]",
+        ),
+        {"ran": {"outer": 3, "inner": 8, "incJ": 6, "end": 1, "z": 1}, "outputs": {"end": 1, "z": 11}},
+    ),
+    draft(
+        "activations.body.dominator",
         "leaves-both-loops",
         flow(
             [*_NESTED, echo("end", join="any")],

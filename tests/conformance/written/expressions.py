@@ -387,6 +387,19 @@ DRAFTS: tuple[Draft, ...] = (
     ),
     draft(
         "expressions.scope.condition",
+        "key-of-the-same-name",
+        flow(
+            [const("a", 2), const("b", 3), const("x", 1), const("y", 1), const("z", 1)],
+            "a > x {a === 2}",
+            "a > y {context.a === 1}",
+            "a > z {b === 7}",
+            "z > b",
+        ),
+        {"ran": {"x": 1, "y": 0, "z": 1, "b": 1}},
+        context={"a": 1, "b": 7},
+    ),
+    draft(
+        "expressions.scope.condition",
         "earlier-node",
         flow(
             [const("a", {"total": 29}), echo("b"), const("x", 1), const("y", 1)],

@@ -201,6 +201,12 @@ DRAFTS: tuple[Draft, ...] = (
     ),
     draft(
         "failure.fatal",
+        "no-delay",
+        flow([node("f", "fatal", config={"maxRetries": 3, "retryDelay": 3_600_000}), const("a", 1)]),
+        {"status": "failed", "failed": ["f"], "ran": {"f": 1}},
+    ),
+    draft(
+        "failure.fatal",
         "in-a-fallback",
         flow([fail("f", fallback="g"), node("g", "fatal", fallback="h"), const("h", 1)]),
         {"status": "failed", "failed": ["f", "g"], "ran": {"h": 0}, "outputs": {"f": None, "g": ABSENT}},

@@ -175,6 +175,31 @@ DRAFTS: tuple[Draft, ...] = (
         {"outputs": {"z": "g"}, "failed": ["f", "g"]},
     ),
     draft(
+        "fallback.catch-error",
+        "of-a-wait",
+        flow(
+            [fail("f", fallback="w"), node("w", "wait"), echo("z"), echo("y")],
+            "f > z | context._catch_error.nodeId",
+            "w > y {_catch_error.nodeId === 'f'}",
+        ),
+        {"first": "awaiting", "outputs": {"w": "x", "z": "f", "y": "x"}, "failed": ["f"]},
+        resume=[{"node": "w", "output": "x"}],
+    ),
+    draft(
+        "fallback.catch-error",
+        "handed-to-a-child",
+        flow(
+            [
+                fail("f", fallback="fb"),
+                node("fb", "subflow", blueprintId="in", inputs="_catch_error"),
+                echo("z"),
+            ],
+            "f > z",
+        ),
+        {"outputs": {"z": "[object Object]!"}, "failed": ["f"]},
+        subs={"in": flow([concat("x", "!"), echo("y")], "x > y")},
+    ),
+    draft(
         "fallback.catch-error.private",
         "not-behind-it",
         flow([fail("f", fallback="fb"), const("fb", 1), pick("z", "_catch_error")], "f > z"),

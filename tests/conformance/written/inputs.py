@@ -38,7 +38,14 @@ DRAFTS: tuple[Draft, ...] = (
         "output-before-context",
         flow([const("a", "output"), echo("z", inputs="a")], "a > z"),
         {"outputs": {"z": "output"}},
-        context={"other": 1},
+        context={"a": "key"},
+    ),
+    draft(
+        "inputs.name",
+        "key-of-a-node-that-did-not-run",
+        flow([route("r", "no"), const("a", "output"), echo("z", inputs="a")], "r > a [yes]", "r > z"),
+        {"outputs": {"z": "key"}},
+        context={"a": "key"},
     ),
     draft(
         "inputs.name",

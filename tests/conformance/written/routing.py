@@ -265,6 +265,31 @@ DRAFTS: tuple[Draft, ...] = (
     ),
     draft(
         "routing.loop-condition",
+        "break-edge-while-it-says-continue",
+        flow(
+            [*_LOOP, const("a", 1), const("b", 2)],
+            "init > lp",
+            "lp > step [continue]",
+            "step > lp",
+            "lp > a [break] {c === 2}",
+            "lp > b [break]",
+        ),
+        {"ran": {"lp": 3, "step": 2, "a": 1, "b": 0}},
+    ),
+    draft(
+        "routing.loop-condition",
+        "continue-edge-while-it-says-break",
+        flow(
+            [*_LOOP, pick("end", "c")],
+            "init > lp",
+            "lp > step [continue] {c < 5}",
+            "step > lp",
+            "lp > end [break]",
+        ),
+        {"ran": {"lp": 6, "step": 5, "end": 1}, "outputs": {"end": 5}},
+    ),
+    draft(
+        "routing.loop-condition",
         "conditional-break-edge",
         flow(
             [*_LOOP, const("a", 1), const("b", 2), const("d", 3)],

@@ -420,7 +420,7 @@ def test_a_loop_around_unknown_nodes_is_refused(start: str, end: str, role: str)
 
 
 def test_what_the_parser_refuses_the_builder_refuses() -> None:
-    with pytest.raises(BlueprintError, match="edge 'a -> z', field 'edges\\[0\\].target': there is no node 'z'"):
+    with pytest.raises(BlueprintError, match=r"edge 'a -> z', field 'edges\[0\].target': there is no node 'z'"):
         Flow("f").node("a", "echo").edge("a", "z").build()
     with pytest.raises(BlueprintError, match=r"node 'a', field 'params.k': a value of type set is not JSON"):
         Flow("f").node("a", "echo", params={"k": {1}}).build()

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from flowcraft_dagster.blueprint import Blueprint, EdgeSpec, NodeConfig, NodeSpec, lint_blueprint
+from flowcraft_dagster.blueprint.model import JoinStrategy
 
 ACTIONS = (None, "x", "y")
 
@@ -21,7 +22,7 @@ def make_blueprint(rng: random.Random) -> Blueprint:
     nodes = []
     for index, node_id in enumerate(ids):
         fallback = rng.choice(ids[index + 1 :]) if rng.random() < 0.1 and index + 1 < len(ids) else None
-        join = rng.choice(("all", "all", "all", "any"))
+        join: JoinStrategy = "any" if rng.random() < 0.25 else "all"
         nodes.append(NodeSpec(node_id, "echo", config=NodeConfig(fallback=fallback, join_strategy=join)))
     return Blueprint("b", tuple(nodes), edges)
 

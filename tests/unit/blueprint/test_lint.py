@@ -146,9 +146,7 @@ CLEAN: dict[str, Blueprint] = {
     "fallback that takes over the edges": make(
         {"a": falls_back_on("f"), "f": "echo", "z": "echo", "c": "echo", "j": "echo"}, ["a z", "z j", "c j"]
     ),
-    "fallback with an edge to an any join": make(
-        {"a": falls_back_on("f"), "f": "echo", "j": "any"}, ["a j", "f j"]
-    ),
+    "fallback with an edge to an any join": make({"a": falls_back_on("f"), "f": "echo", "j": "any"}, ["a j", "f j"]),
     "action of a sub-flow whose fallback may return it": make(
         {"a": {**subflow(), "config": {"fallback": "f"}}, "f": "route", "z": "echo"}, ["a z x"]
     ),
@@ -227,7 +225,7 @@ FOUND: dict[str, tuple[Blueprint, list[tuple[str, str | None, str | None]]]] = {
     ),
     "reserved ids": (
         make({"_a": "echo", "context": "echo", "blueprintId": "echo"}, []),
-        [("RESERVED_NODE_ID", "_a", None), ("RESERVED_NODE_ID", "context", None), ("RESERVED_NODE_ID", "blueprintId", None)],
+        [("RESERVED_NODE_ID", node_id, None) for node_id in ("_a", "context", "blueprintId")],
     ),
     "unreadable expressions": (
         parse_blueprint(
@@ -308,7 +306,10 @@ FOUND: dict[str, tuple[Blueprint, list[tuple[str, str | None, str | None]]]] = {
         [("LOOP_WITHOUT_RETURN", "l", None)],
     ),
     "exclusive branches that meet in an all join": (
-        make({"r": "route", "a": "echo", "b": "echo", "c": "echo", "j": "echo"}, ["r a x", "r b y", "r c x", "c j", "a j", "b j"]),
+        make(
+            {"r": "route", "a": "echo", "b": "echo", "c": "echo", "j": "echo"},
+            ["r a x", "r b y", "r c x", "a j", "b j", "c j"],
+        ),
         [("JOIN_NEVER_FIRES", "j", "r")],
     ),
     "action and default branch of one router": (

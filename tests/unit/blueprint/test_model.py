@@ -117,14 +117,28 @@ def test_what_parses_can_be_analysed_linted_and_drawn(document: dict[str, Any]) 
 
 anything: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(max_size=2),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            ["id", "nodes", "edges", "metadata", "uses", "params", "inputs", "config", "source", "target", "timeout"]
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "id",
+                    "nodes",
+                    "edges",
+                    "metadata",
+                    "uses",
+                    "params",
+                    "inputs",
+                    "config",
+                    "source",
+                    "target",
+                    "timeout",
+                ]
+            )
+            | st.integers(),
+            inner,
+            max_size=5,
         )
-        | st.integers(),
-        inner,
-        max_size=5,
     ),
     max_leaves=20,
 )

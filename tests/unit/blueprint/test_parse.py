@@ -285,7 +285,7 @@ def test_a_file_over_the_limit_is_not_read(tmp_path: Path) -> None:
     document = b'{"nodes": []}'
     path.write_bytes(document)
     assert read_blueprint(path, max_bytes=len(document)).id == "big"
-    with pytest.raises(SizeLimitExceeded, match=rf"has 13 bytes, over the limit of 12"):
+    with pytest.raises(SizeLimitExceeded, match=r"has 13 bytes, over the limit of 12"):
         read_blueprint(path, max_bytes=len(document) - 1)
 
 

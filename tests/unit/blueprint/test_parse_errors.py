@@ -53,12 +53,18 @@ def test_a_blueprint_must_be_an_object(value: object) -> None:
         ({"id": "x"}, "blueprint 'x', field 'nodes': is missing"),
         ({"id": "x", "nodes": None}, "blueprint 'x', field 'nodes': is missing"),
         ({"id": "x", "nodes": "n"}, "blueprint 'x', field 'nodes': must be a list or an object, not text"),
-        ({"id": "x", "nodes": [], "edges": 3}, "blueprint 'x', field 'edges': must be a list or an object, not a number"),
+        (
+            {"id": "x", "nodes": [], "edges": 3},
+            "blueprint 'x', field 'edges': must be a list or an object, not a number",
+        ),
         ({"id": "x", "nodes": ["n"]}, "blueprint 'x', field 'nodes[0]': must be an object, not text"),
         ({"id": "x", "nodes": {"k": None}}, "blueprint 'x', field 'nodes[0]': must be an object, not null"),
         ({"id": "x", "nodes": [{"uses": "u"}]}, "blueprint 'x', field 'nodes[0].id': is missing"),
         ({"id": "x", "nodes": [{"id": "", "uses": "u"}]}, "blueprint 'x', field 'nodes[0].id': is empty"),
-        ({"id": "x", "nodes": [{"id": 1, "uses": "u"}]}, "blueprint 'x', field 'nodes[0].id': must be text, not a number"),
+        (
+            {"id": "x", "nodes": [{"id": 1, "uses": "u"}]},
+            "blueprint 'x', field 'nodes[0].id': must be text, not a number",
+        ),
         ({"id": "x", "nodes": [{"id": "a"}]}, "blueprint 'x', node 'a', field 'uses': is missing"),
         ({"id": "x", "nodes": [{"id": "a", "uses": ""}]}, "blueprint 'x', node 'a', field 'uses': is empty"),
         ({"id": "x", "nodes": [], "metadata": []}, "blueprint 'x', field 'metadata': must be an object, not a list"),
@@ -200,7 +206,10 @@ def test_a_wrong_edge_is_refused(document: object, expected: str) -> None:
         (with_built_in("batch-gather", gatherNodeId=5), "params.gatherNodeId", "must be text, not a number"),
         (with_built_in("batch-gather", outputKey=5), "params.outputKey", "must be text, not a number"),
         (
-            {**with_built_in("loop-controller", condition=5), "edges": [{"source": "a", "target": "b", "action": "continue"}]},
+            {
+                **with_built_in("loop-controller", condition=5),
+                "edges": [{"source": "a", "target": "b", "action": "continue"}],
+            },
             "params.condition",
             "must be text, not a number",
         ),
@@ -272,7 +281,11 @@ def test_too_many_nodes_or_edges_are_refused() -> None:
 def test_all_problems_are_found_and_the_first_is_raised() -> None:
     document = {
         "id": "x",
-        "nodes": [{"id": "a", "params": 1, "config": {"timeout": "1", "maxRetries": 1.5}}, {}, {"id": "a", "uses": "u"}],
+        "nodes": [
+            {"id": "a", "params": 1, "config": {"timeout": "1", "maxRetries": 1.5}},
+            {},
+            {"id": "a", "uses": "u"},
+        ],
         "edges": [{"source": "a", "target": "q", "action": 1}, {"source": 1}],
     }
     problems = find_problems(document)

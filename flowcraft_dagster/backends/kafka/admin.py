@@ -1,0 +1,173 @@
+"""Topics, offsets and the cluster: everything that is asked of Kafka beside messages."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.cimpl import NewTopic
+
+from flowcraft_dagster.backends.kafka.settings import KafkaSettings
+from flowcraft_dagster.errors import QueueUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFacts:
+    """What the cluster says of a topic.
+
+    Attributes:
+        topic_id: changes when the topic is made anew.
+        partitions: their numbers.
+        replication: copies of each partition.
+    """
+
+    topic_id: str
+    partitions: tuple[int, ...]
+    replication: int
+
+
+class KafkaAdmin:
+    """Administrative requests; the client is made at the first one.
+
+    Args:
+        settings: where and how.
+    """
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._client: AdminClient | None = None
+        self._consumer: Consumer | None = None
+        self._lock = threading.Lock()
+
+    async def close(self) -> None:
+        """Let go of the clients; harmless when there are none."""
+        self._client = None
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await asyncio.to_thread(consumer.close)
+
+    async def create_topics(self) -> list[str]:
+        """Make the topics that are missing; returns their names."""
+        made: list[str] = []
+        settings = self._settings
+        wanted = {
+            settings.jobs_topic: settings.partitions,
+            settings.requests_topic: settings.partitions,
+            settings.letters_topic: 1,
+        }
+        for name, partitions in wanted.items():
+            if await self.describe_topic(name) is None and await self._create_topic(name, partitions):
+                made.append(f"topic {name}")
+        return made
+
+    async def describe_topic(self, name: str) -> TopicFacts | None:
+        """A topic's facts; None when there is no such topic."""
+        futures = self._require().describe_topics(
+            TopicCollection(topic_names=[name]), request_timeout=self._settings.request_seconds
+        )
+        try:
+            found = await self._answer(name, futures[name])
+        except QueueUnavailable as error:
+            if error.fields.get("code") == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                return None
+            raise
+        partitions = sorted(found.partitions, key=lambda partition: partition.id)
+        replication = len(partitions[0].replicas) if partitions else 0
+        return TopicFacts(str(found.topic_id), tuple(partition.id for partition in partitions), replication)
+
+    async def read_ends(self, name: str, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
+        """First offset and the offset behind the last message, by partition."""
+        numbers = list(partitions)
+        first, behind = await asyncio.gather(
+            self._list_offsets(name, numbers, OffsetSpec.earliest()),  # type: ignore[no-untyped-call]
+            self._list_offsets(name, numbers, OffsetSpec.latest()),  # type: ignore[no-untyped-call]
+        )
+        return {number: (first[number], behind[number]) for number in numbers}
+
+    async def read_committed(self, name: str, partitions: Iterable[int]) -> dict[int, int]:
+        """The worker group's stored offset by partition; partitions without one are left out."""
+        return await asyncio.to_thread(self._read_committed, name, list(partitions))
+
+    async def describe_cluster(self) -> str:
+        """Id and size of the cluster, in one line."""
+        future = self._require().describe_cluster(request_timeout=self._settings.request_seconds)
+        found = await self._answer("cluster", future)
+        return f"Kafka cluster {found.cluster_id}, {len(found.nodes)} broker(s)"
+
+    def _read_committed(self, name: str, numbers: list[int]) -> dict[int, int]:
+        # By a consumer that never subscribes: the administrative request for this ends the process (segmentation
+        # fault, confluent-kafka 2.16) while the cluster is still making its offsets topic.
+        config = {**self._settings.as_reader(), "group.id": self._settings.group_id, "log_level": 0}
+        places = [TopicPartition(name, number) for number in numbers]
+        with self._lock:
+            try:
+                if self._consumer is None:
+                    self._consumer = Consumer(config)
+                found = self._consumer.committed(places, timeout=self._settings.request_seconds)
+            except KafkaException as error:
+                raise _unavailable(name, error) from None
+        return {place.partition: place.offset for place in found if place.error is None and place.offset >= 0}
+
+    async def _create_topic(self, name: str, partitions: int) -> bool:
+        topic = NewTopic(
+            name,
+            num_partitions=partitions,
+            replication_factor=self._settings.replication_factor,
+            config={
+                "retention.ms": str(self._settings.retention_hours * 3_600_000),
+                "cleanup.policy": "delete",
+                "min.insync.replicas": "2" if self._settings.replication_factor >= 3 else "1",
+            },
+        )
+        futures = self._require().create_topics([topic], request_timeout=self._settings.request_seconds)
+        try:
+            await self._answer(name, futures[name])
+        except QueueUnavailable as error:
+            if error.fields.get("code") == KafkaError.TOPIC_ALREADY_EXISTS:
+                return False
+            raise
+        return True
+
+    async def _list_offsets(self, name: str, numbers: list[int], spec: Any) -> dict[int, int]:
+        futures = self._require().list_offsets(
+            {TopicPartition(name, number): spec for number in numbers},
+            request_timeout=self._settings.request_seconds,
+        )
+        places = list(futures)
+        answers = await asyncio.gather(*(self._answer(name, futures[place]) for place in places))
+        return {place.partition: answer.offset for place, answer in zip(places, answers, strict=True)}
+
+    def _require(self) -> AdminClient:
+        if self._client is None:
+            try:
+                self._client = AdminClient(self._settings.as_admin())
+            except KafkaException as error:
+                raise _unavailable("admin", error) from None
+        return self._client
+
+    async def _answer(self, name: str, future: concurrent.futures.Future[Any]) -> Any:
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(future), self._settings.request_seconds + 5.0)
+        except KafkaException as error:
+            raise _unavailable(name, error) from None
+        except asyncio.TimeoutError:
+            raise QueueUnavailable("the brokers do not answer", queue=name) from None
+
+
+def _unavailable(name: str, error: KafkaException) -> QueueUnavailable:
+    cause = error.args[0] if error.args else error
+    if isinstance(cause, KafkaError):
+        return QueueUnavailable(cause.str(), queue=name, code=cause.code())
+    return QueueUnavailable(str(cause), queue=name)

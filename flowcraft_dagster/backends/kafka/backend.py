@@ -1,0 +1,153 @@
+"""Kafka, Cassandra and Redis as one backend."""
+
+from __future__ import annotations
+
+import asyncio
+
+from flowcraft_dagster.backends.cassandra.buckets import BucketDirectory
+from flowcraft_dagster.backends.cassandra.index import CassandraRunIndex
+from flowcraft_dagster.backends.cassandra.listings import RunListings
+from flowcraft_dagster.backends.cassandra.session import CassandraSession
+from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
+from flowcraft_dagster.backends.cassandra.state import CassandraStateStore
+from flowcraft_dagster.backends.cassandra.workers import CassandraWorkerRegistry
+from flowcraft_dagster.backends.kafka.admin import KafkaAdmin
+from flowcraft_dagster.backends.kafka.letters import KafkaDeadLetters
+from flowcraft_dagster.backends.kafka.producer import KafkaProducer
+from flowcraft_dagster.backends.kafka.queue import KafkaJobQueue
+from flowcraft_dagster.backends.kafka.reader import KafkaReader
+from flowcraft_dagster.backends.kafka.requests import KafkaRequestQueue
+from flowcraft_dagster.backends.kafka.settings import KafkaSettings
+from flowcraft_dagster.backends.redis.coordination import RedisCoordination
+from flowcraft_dagster.backends.redis.settings import RedisSettings
+from flowcraft_dagster.errors import FlowcraftError
+from flowcraft_dagster.ports.backend import HealthReport
+
+
+class KafkaBackend:
+    """A ``Backend`` on real servers. Used from one asyncio loop.
+
+    ``open`` connects to Cassandra; Kafka and Redis are connected when they are first needed, so a client that only
+    reads runs needs neither.
+
+    Args:
+        kafka: the job queue.
+        cassandra: the state store.
+        redis: the coordination store.
+
+    Example:
+        >>> backend = KafkaBackend()  # every server on this machine, nothing connected yet
+        >>> backend.name
+        'kafka'
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings | None = None,
+        cassandra: CassandraSettings | None = None,
+        redis: RedisSettings | None = None,
+    ) -> None:
+        self.name = "kafka"
+        self._kafka = kafka or KafkaSettings()
+        self._session = CassandraSession(cassandra or CassandraSettings())
+        self._admin = KafkaAdmin(self._kafka)
+        self._producer = KafkaProducer(self._kafka)
+        self._reader = KafkaReader(self._kafka)
+        directory = BucketDirectory(self._session)
+        listings = RunListings(self._session, directory)
+        self.state = CassandraStateStore(self._session, listings)
+        self.index = CassandraRunIndex(self._session, directory, listings, self.state)
+        self.workers = CassandraWorkerRegistry(self._session)
+        self.jobs = KafkaJobQueue(self._kafka, self._producer, self._admin)
+        self.dead_letters = KafkaDeadLetters(self._kafka, self._producer, self._admin, self._reader)
+        self.requests = KafkaRequestQueue(self._kafka, self._producer, self._admin, self._reader)
+        self.coordination = RedisCoordination(redis or RedisSettings(), self._has_ended)
+
+    async def open(self) -> None:
+        """See ``Backend.open``; missing tables are no error yet, so that ``create_schema`` can follow.
+
+        Raises:
+            StoreUnavailable: Cassandra does not answer.
+            SchemaMismatch: the keyspace has tables of another layout.
+            SettingsError: certificates or bundle cannot be used.
+        """
+        await self._session.open()
+        try:
+            await self._session.check_layout()
+        except FlowcraftError:
+            await self._session.close()
+            raise
+
+    async def close(self) -> None:
+        """See ``Backend.close``."""
+        await self.coordination.close()
+        await self._producer.close()
+        await self._reader.close()
+        await self._admin.close()
+        await self._session.close()
+
+    async def create_schema(self) -> list[str]:
+        """See ``Backend.create_schema``.
+
+        Raises:
+            StoreUnavailable, QueueUnavailable: a server does not answer, or refuses.
+            SchemaMismatch: a table of another layout is in the way; nothing was made.
+        """
+        was_open = self._session.is_open
+        await self._session.open()
+        try:
+            tables = await self._session.create_layout()
+        finally:
+            if not was_open:
+                await self._session.close()
+        return [*tables, *await self._admin.create_topics()]
+
+    async def check_health(self) -> list[HealthReport]:
+        """See ``Backend.check_health``."""
+        return list(await asyncio.gather(self._check_kafka(), self._check_cassandra(), self._check_redis()))
+
+    async def _has_ended(self, run_id: str) -> bool:
+        header = await self.index.read_published(run_id)
+        return header is not None and header.is_final
+
+    async def _check_kafka(self) -> HealthReport:
+        try:
+            cluster = await self._admin.describe_cluster()
+            details = [f"{cluster} at {self._kafka.describe()}"]
+            for topic in (self._kafka.jobs_topic, self._kafka.letters_topic, self._kafka.requests_topic):
+                facts = await self._admin.describe_topic(topic)
+                if facts is None:
+                    detail = f"{cluster}; topic {topic} does not exist: make it with 'flowcraft-dagster init'"
+                    return HealthReport("kafka", False, detail)
+                details.append(f"{topic}: {len(facts.partitions)} partition(s) x {facts.replication}")
+                if topic == self._kafka.jobs_topic and len(facts.partitions) == 1:
+                    details.append("one partition serves one worker: add partitions for more")
+            details.append(f"lag {await self.jobs.measure_lag()}")
+        except FlowcraftError as error:
+            return HealthReport("kafka", False, f"{self._kafka.describe()}: {error}. {error.hint}")
+        return HealthReport("kafka", True, "; ".join(details))
+
+    async def _check_cassandra(self) -> HealthReport:
+        was_open = self._session.is_open
+        try:
+            await self._session.open()
+            missing = await self._session.check_layout()
+            server = await self._session.describe_server()
+        except FlowcraftError as error:
+            return HealthReport("cassandra", False, f"{error}. {error.hint}")
+        finally:
+            if not was_open:
+                await self._session.close()
+        place = self._session.settings.describe()
+        if missing:
+            names = ", ".join(table.name for table in missing)
+            detail = f"{server} at {place}; missing tables: {names}. Make them with 'flowcraft-dagster init'"
+            return HealthReport("cassandra", False, detail)
+        figures = f"{self._session.requests} requests, {self._session.unanswered} of them unanswered at first"
+        return HealthReport("cassandra", True, f"{server} at {place}; {figures}")
+
+    async def _check_redis(self) -> HealthReport:
+        trouble = await self.coordination.check_health()
+        if trouble is not None:
+            return HealthReport("redis", False, trouble)
+        return HealthReport("redis", True, await self.coordination.describe_server())

@@ -1,0 +1,221 @@
+"""Hints in Redis: leases and wake-ups. Whatever is lost here costs time and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from importlib import resources
+from typing import Any, TypeVar
+
+import orjson
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from flowcraft_dagster.backends.redis.breaker import CircuitBreaker
+from flowcraft_dagster.backends.redis.settings import RedisSettings
+from flowcraft_dagster.errors import InfrastructureError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+HasEnded = Callable[[str], Awaitable[bool]]
+
+ERRORS = (RedisError, OSError, asyncio.TimeoutError)
+SUBSCRIBE_SECONDS = 0.5
+LISTEN_SECONDS = 1.0
+
+
+class RedisCoordination:
+    """A ``CoordinationStore`` on Redis.
+
+    One connection for each process listens to one channel, however many clients wait. A lease that Redis cannot
+    answer for is granted: two owners do no harm, none at all would stop the work.
+
+    Args:
+        settings: where and how.
+        has_ended: asked once a wait has begun, so that a run that ended just before is not waited for.
+
+    Attributes:
+        operations: how many ``leases``, ``announcements`` (of runs), ``wakeups`` and ``failures`` there were.
+    """
+
+    def __init__(self, settings: RedisSettings, has_ended: HasEnded | None = None) -> None:
+        self.settings = settings
+        self.operations: Counter[str] = Counter()
+        self._has_ended = has_ended
+        self._client: Redis | None = None
+        self._acquire: Any = None
+        self._release: Any = None
+        self._breaker = CircuitBreaker(settings.failures, settings.rest_seconds, settings.longest_rest_seconds)
+        self._channel = f"{settings.prefix}:runs"
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._listener: asyncio.Task[None] | None = None
+        self._subscribed = asyncio.Event()
+
+    async def acquire_lease(self, name: str, owner: str, seconds: float) -> bool:
+        """See ``CoordinationStore.acquire_lease``; true when Redis does not answer."""
+        self.operations["leases"] += 1
+        milliseconds = max(1, int(min(seconds, self.settings.ttl_seconds) * 1000))
+        self._connect()
+        answer = await self._try(lambda: self._acquire(keys=[self._name(name)], args=[owner, milliseconds]))
+        return answer is None or answer == 1
+
+    async def release_lease(self, name: str, owner: str) -> None:
+        """See ``CoordinationStore.release_lease``."""
+        self._connect()
+        await self._try(lambda: self._release(keys=[self._name(name)], args=[owner]))
+
+    async def announce_runs(self, run_ids: Sequence[str]) -> None:
+        """See ``CoordinationStore.announce_runs``; one operation for all of them."""
+        if not run_ids:
+            return
+        self.operations["announcements"] += len(run_ids)
+        client = self._connect()
+        await self._try(lambda: client.publish(self._channel, orjson.dumps(list(run_ids)).decode()))
+
+    async def await_run(self, run_id: str, seconds: float) -> bool:
+        """See ``CoordinationStore.await_run``; a run that has ended is announced at once."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        heard: asyncio.Future[None] = loop.create_future()
+        self._waiting.setdefault(run_id, set()).add(heard)
+        try:
+            await self._listen(min(seconds, SUBSCRIBE_SECONDS))
+            if self._has_ended is not None and await self._ask(self._has_ended, run_id):
+                return True
+            done, _ = await asyncio.wait([heard], timeout=max(0.0, until - loop.time()))
+            return bool(done)
+        finally:
+            waiting = self._waiting.get(run_id)
+            if waiting is not None:
+                waiting.discard(heard)
+                if not waiting:
+                    del self._waiting[run_id]
+            heard.cancel()
+
+    async def check_health(self) -> str | None:
+        """See ``CoordinationStore.check_health``; asks even while Redis is left alone."""
+        client = self._connect()
+        try:
+            await asyncio.wait_for(client.ping(), self.settings.connect_seconds + self.settings.timeout_seconds)
+        except ERRORS as error:
+            return f"{self.settings.describe()}: {_explain(error)}; work goes on, clients wait by polling"
+        self._breaker.note_success()
+        return None
+
+    async def describe_server(self) -> str:
+        """Version and figures, in one line; where it is when it does not answer."""
+        client = self._connect()
+        info = await self._try(lambda: client.info("server"))
+        version = info.get("redis_version", "?") if isinstance(info, dict) else "?"
+        figures = ", ".join(f"{count} {name}" for name, count in sorted(self.operations.items())) or "not used yet"
+        return f"Redis {version} at {self.settings.describe()}; {figures}"
+
+    async def close(self) -> None:
+        """Let go of the connections; harmless when there are none."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def _name(self, lease: str) -> str:
+        return f"{self.settings.prefix}:lease:{lease}"
+
+    def _connect(self) -> Redis:
+        if self._client is None:
+            self._client = self._make_client()
+            self._acquire = self._client.register_script(_read_script("acquire_lease"))
+            self._release = self._client.register_script(_read_script("release_lease"))
+        return self._client
+
+    def _make_client(self) -> Redis:
+        # Nothing is tried twice: the breaker decides when Redis is asked again.
+        options = {**self.settings.as_client(), "retry": Retry(NoBackoff(), 0)}
+        return Redis.from_url(self.settings.url.get_secret_value(), **options)
+
+    async def _try(self, call: Callable[[], Awaitable[T]]) -> T | None:
+        """The answer, or None when there is none."""
+        if not self._breaker.allows_call():
+            return None
+        try:
+            answer = await call()
+        except ERRORS as error:
+            self._note_failure(error)
+            return None
+        self._breaker.note_success()
+        return answer
+
+    def _note_failure(self, error: BaseException) -> None:
+        self.operations["failures"] += 1
+        was_open = self._breaker.is_open
+        self._breaker.note_failure()
+        if self._breaker.is_open and not was_open:
+            logger.warning("redis at %s is left alone for a while: %s", self.settings.describe(), _explain(error))
+
+    async def _ask(self, has_ended: HasEnded, run_id: str) -> bool:
+        try:
+            return await has_ended(run_id)
+        except InfrastructureError:
+            return False
+
+    async def _listen(self, seconds: float) -> None:
+        """Make sure that somebody listens, and wait a moment for the subscription."""
+        if self._listener is None or self._listener.done():
+            self._subscribed.clear()
+            self._listener = asyncio.create_task(self._hear())
+        if not self._subscribed.is_set():
+            try:
+                await asyncio.wait_for(self._subscribed.wait(), seconds)
+            except asyncio.TimeoutError:
+                logger.debug("not subscribed yet")
+
+    async def _hear(self) -> None:
+        """Pass announcements on, and subscribe again whenever the connection breaks."""
+        rest = self.settings.rest_seconds
+        while True:
+            try:
+                await self._hear_until_broken()
+            except ERRORS as error:
+                logger.info("announcements are not heard for now: %s", _explain(error))
+            if self._subscribed.is_set():
+                self._subscribed.clear()
+                rest = self.settings.rest_seconds
+            await asyncio.sleep(rest)
+            rest = min(rest * 2, self.settings.longest_rest_seconds)
+
+    async def _hear_until_broken(self) -> None:
+        async with self._make_client() as client, client.pubsub() as channel:
+            await channel.subscribe(self._channel)
+            while True:
+                message = await channel.get_message(timeout=LISTEN_SECONDS)
+                if message is None:
+                    continue
+                if message["type"] == "subscribe":
+                    self._subscribed.set()
+                    # What was announced before the subscription is unknown: everybody looks once.
+                    self._wake(list(self._waiting) if self._has_ended is None else [])
+                elif message["type"] == "message":
+                    self._wake(orjson.loads(message["data"]))
+
+    def _wake(self, run_ids: Sequence[str]) -> None:
+        for run_id in run_ids:
+            for heard in self._waiting.pop(run_id, ()):
+                if not heard.done():
+                    self.operations["wakeups"] += 1
+                    heard.set_result(None)
+
+
+def _read_script(name: str) -> str:
+    return resources.files(__package__).joinpath("lua").joinpath(f"{name}.lua").read_text("utf-8")
+
+
+def _explain(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,80 @@
+"""``resume`` and ``cancel``: saying something to a run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from flowcraft_dagster.cli.failures import DONE
+from flowcraft_dagster.cli.output import show_json
+from flowcraft_dagster.cli.parameters import JsonValue, json_option
+from flowcraft_dagster.cli.session import open_client
+from flowcraft_dagster.engine.values import UNDEFINED
+
+
+@click.command()
+@click.argument("run_id")
+@click.argument("node")
+@click.option("--output", metavar="JSON|@FILE", type=JsonValue(), default=None, help="The answer: the node's output.")
+@click.option("--action", metavar="NAME", help="Chooses the edges with this action.")
+@click.option("--request-id", metavar="ID", help="Name of this answer; the same answer twice is one.")
+@json_option
+@click.pass_context
+def resume(
+    ctx: click.Context,
+    run_id: str,
+    node: str,
+    output: Any,
+    action: str | None,
+    request_id: str | None,
+    as_json: bool,
+) -> int:
+    """Answer NODE of the run RUN_ID, a 'wait' or 'webhook' that is open.
+
+    NODE is a node id; PARENT/CHILD for a wait inside a sub-flow; or an activation such as approve#2 where several of
+    the node wait. 'status' shows what a run waits for.
+
+    \b
+    Examples:
+      flowcraft-dagster resume order-7 approve --output '{"by": "Ada"}' --action approved
+      flowcraft-dagster resume order-7 payment/confirm --output true
+    """
+    given = ctx.get_parameter_source("output") is not click.core.ParameterSource.DEFAULT
+    answer = output if given else UNDEFINED
+    activation = asyncio.run(_resume(run_id, node, answer, action, request_id))
+    if as_json:
+        show_json({"runId": run_id, "node": node, "activation": activation})
+    else:
+        click.echo(f"answered {activation} of run {run_id}")
+    return DONE
+
+
+async def _resume(run_id: str, node: str, output: Any, action: str | None, request_id: str | None) -> str:
+    async with open_client() as client:
+        return await client.resume(run_id, node, output=output, action=action, request_id=request_id)
+
+
+@click.command()
+@click.argument("run_id")
+@click.option("--reason", default="cancelled by request", show_default=True, help="Is shown with the run.")
+@json_option
+def cancel(run_id: str, reason: str, as_json: bool) -> int:
+    """Ask the run RUN_ID to end; running nodes are interrupted and child runs end too.
+
+    \b
+    Example:
+      flowcraft-dagster cancel order-7 --reason "the customer has withdrawn"
+    """
+    asyncio.run(_cancel(run_id, reason))
+    if as_json:
+        show_json({"runId": run_id, "cancelRequested": True})
+    else:
+        click.echo(f"asked run {run_id} to end")
+    return DONE
+
+
+async def _cancel(run_id: str, reason: str) -> None:
+    async with open_client() as client:
+        await client.cancel(run_id, reason)

@@ -1,0 +1,98 @@
+"""What a code location shows: every blueprint with its asset key, or the reason why it cannot be shown as wished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+
+from flowcraft_dagster.app import Flowcraft, check_expression
+from flowcraft_dagster.blueprint import Blueprint, LintReport, lint_blueprint
+from flowcraft_dagster.orchestration.presenter import Presenter
+from flowcraft_dagster.orchestration.translator import (
+    FlowcraftBlueprintProps,
+    FlowcraftDagsterTranslator,
+    make_op_name,
+)
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """A blueprint as it is shown.
+
+    Attributes:
+        blueprint: the blueprint.
+        spec: its asset.
+        op_name: name of the op that runs it.
+        lint: what the linter found.
+        problem: why the translator's spec is not used; None when it is.
+    """
+
+    blueprint: Blueprint
+    spec: dg.AssetSpec
+    op_name: str
+    lint: LintReport
+    problem: str | None = None
+
+    @property
+    def key(self) -> dg.AssetKey:
+        """The asset key."""
+        return self.spec.key
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All blueprints of an app as assets, by blueprint id, in the app's order."""
+
+    entries: Mapping[str, CatalogueEntry]
+
+    def find_key(self, blueprint_id: str) -> dg.AssetKey | None:
+        """The asset key of a blueprint, or None for one that is not shown here."""
+        entry = self.entries.get(blueprint_id)
+        return None if entry is None else entry.key
+
+
+def build_catalogue(app: Flowcraft, translator: FlowcraftDagsterTranslator, presenter: Presenter) -> Catalogue:
+    """Describe all blueprints of an app.
+
+    A translator that fails, gives a spec Dagster refuses, or gives a key twice does not keep the location from
+    loading: that blueprint is shown under its default name, and the problem becomes a failing check.
+
+    Args:
+        app: the blueprints.
+        translator: names them.
+        presenter: draws their pictures.
+    """
+    entries: dict[str, CatalogueEntry] = {}
+    taken: dict[dg.AssetKey, str] = {}
+    defaults = FlowcraftDagsterTranslator()
+    for blueprint in app.blueprints.values():
+        lint = lint_blueprint(
+            blueprint, node_kinds=set(app.nodes), blueprints=app.blueprints, check_expression=check_expression
+        )
+        props = FlowcraftBlueprintProps(blueprint, lint.issues, presenter.show_blueprint(blueprint))
+        spec, problem = _ask(translator, props, taken)
+        if spec is None:
+            spec = defaults.get_asset_spec(props)
+            while spec.key in taken:
+                spec = spec.replace_attributes(key=dg.AssetKey([*spec.key.path, "default"]))
+        taken[spec.key] = blueprint.id
+        entries[blueprint.id] = CatalogueEntry(
+            blueprint, spec, make_op_name("blueprint", blueprint.id), lint, problem
+        )
+    return Catalogue(entries)
+
+
+def _ask(
+    translator: FlowcraftDagsterTranslator, props: FlowcraftBlueprintProps, taken: Mapping[dg.AssetKey, str]
+) -> tuple[dg.AssetSpec | None, str | None]:
+    try:
+        spec = translator.get_asset_spec(props)
+        # Refuses what is no spec at all, for example None.
+        dg.AssetsDefinition(specs=[spec])
+    except Exception as error:  # noqa: BLE001 - a translator is user code; whatever it raises is shown as a check
+        return None, f"{type(error).__name__}: {error}"
+    if spec.key in taken:
+        return None, f"the asset key {spec.key.to_user_string()} is that of blueprint '{taken[spec.key]}' too"
+    return spec, None

@@ -1,0 +1,156 @@
+"""Starting workflow runs from a Dagster run and following them: ids, log lines, interruption.
+
+Cancelling a Dagster run raises a BaseException wherever its code waits; the workflow is cancelled then, or goes on, as
+configured.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import dagster as dg
+
+from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, RunFinished, RunNotFound, WaitTimeout
+from flowcraft_dagster.ports.records import CANCELLED, CANCELLING, FAILED
+from flowcraft_dagster.runtime.blocking_client import Client
+from flowcraft_dagster.runtime.result import RunResult
+
+LOOK_SECONDS: Final = 1.0
+MOST_LINES: Final = 300
+"""Log lines about nodes of one run."""
+
+
+def choose_run_id(instance: dg.DagsterInstance, run: dg.DagsterRun, client: Client, suffix: str = "") -> str:
+    """The id of the workflow run that a Dagster run starts.
+
+    It is made of the Dagster run's id, so that a retried op does not start a second workflow. A Dagster run that
+    repeats one which did not succeed takes up that one's workflow, if it is still going or has completed.
+
+    Args:
+        instance: knows the repeated run.
+        run: the present run.
+        client: knows the workflows.
+        suffix: tells several workflows of one Dagster run apart.
+
+    Raises:
+        InfrastructureError: the store is away.
+    """
+    known = [run.parent_run_id, run.root_run_id]
+    for earlier_id in dict.fromkeys(run_id for run_id in known if run_id is not None):
+        earlier = instance.get_run_by_id(earlier_id)
+        if earlier is not None and earlier.status == dg.DagsterRunStatus.SUCCESS:
+            continue
+        try:
+            status = client.status(earlier_id + suffix).status
+        except RunNotFound:
+            continue
+        if status not in (FAILED, CANCELLED, CANCELLING):
+            return earlier_id + suffix
+    return run.run_id + suffix
+
+
+def follow_run(client: Client, run_id: str, timeout: float, log: logging.Logger) -> RunResult:
+    """Wait until a run has ended, and say in the log what its nodes do meanwhile.
+
+    Args:
+        client: asks for the run.
+        run_id: the run.
+        timeout: seconds.
+        log: the Dagster run's log.
+
+    Raises:
+        WaitTimeout: the run goes on.
+        RunNotFound: there is no such run.
+    """
+    reporter = _Reporter(log)
+    deadline = time.monotonic() + timeout
+    pause = LOOK_SECONDS
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            result = client.wait(run_id, max(0.0, min(pause, left)))
+        except WaitTimeout as error:
+            if deadline - time.monotonic() <= 0:
+                raise WaitTimeout(run_id=run_id, status=error.status, timeout_seconds=timeout) from error
+            began = time.monotonic()
+            try:
+                reporter.report(client.result(run_id))
+            except InfrastructureError as trouble:
+                log.warning("%s", trouble)
+            # Reading a long run takes a while: look at it less often, so that reading stays a tenth of the time.
+            pause = max(LOOK_SECONDS, 10 * (time.monotonic() - began))
+        else:
+            reporter.report(result)
+            return result
+
+
+@contextmanager
+def cancelled_with_dagster_run(
+    client: Client, run_ids: Sequence[str], log: logging.Logger, *, cancel: bool = True
+) -> Iterator[None]:
+    """When the body is interrupted (the Dagster run is cancelled), cancel the workflow runs too.
+
+    Errors are no interruption: they leave the runs alone.
+
+    Args:
+        client: asks them to end.
+        run_ids: the runs; may be filled while the body runs.
+        log: the Dagster run's log.
+        cancel: False lets the workflows go on.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        if cancel:
+            for run_id in run_ids:
+                _cancel(client, run_id, log)
+        elif run_ids:
+            log.warning("the workflow goes on: %s", ", ".join(run_ids[:10]))
+        raise
+
+
+def _cancel(client: Client, run_id: str, log: logging.Logger) -> None:
+    try:
+        client.cancel(run_id, "its Dagster run was cancelled")
+        log.warning("asked workflow run %s to end", run_id)
+    except (RunFinished, RunNotFound):
+        log.info("workflow run %s had ended", run_id)
+    except FlowcraftError as error:
+        log.warning("workflow run %s could not be cancelled and goes on: %s", run_id, error)
+
+
+class _Reporter:
+    """Says once what each activation did."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._said: set[tuple[str, str]] = set()
+
+    def report(self, result: RunResult) -> None:
+        for timing in result.timings:
+            if timing.finished_at is None:
+                self._say(timing.activation, "open", "node '%s' waits", timing.activation)
+                continue
+            seconds = timing.finished_at - timing.started_at
+            action = f", action {timing.action}" if timing.action else ""
+            text = "node '%s' ended %s after %.3f s%s"
+            self._say(timing.activation, timing.status, text, timing.activation, timing.status, seconds, action)
+        for wait in result.waiting:
+            text = "run %s waits at '%s' (%s); answer it with the job resume_flowcraft_run"
+            if wait.kind in ("wait", "webhook"):
+                self._say(wait.path, "waits", text, wait.run_id, wait.path, wait.kind)
+
+    def _say(self, key: str, what: str, text: str, *values: Any) -> None:
+        if (key, what) in self._said:
+            return
+        self._said.add((key, what))
+        if len(self._said) <= MOST_LINES:
+            self._log.info(text, *values)
+        elif len(self._said) == MOST_LINES + 1:
+            self._log.info("further nodes are not listed here; see 'flowcraft-dagster status'")

@@ -1,0 +1,245 @@
+"""Where the boxes and lines of a blueprint's picture go: layers from top to bottom.
+
+The usual steps of layered drawing: leave out edges that lead back, put every node below its sources, break long edges
+into points of the layers they cross, order the layers by the mean place of their neighbours, and spread them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from flowcraft_dagster.blueprint import Blueprint, analyze_blueprint
+from flowcraft_dagster.blueprint.graph import BlueprintGraph
+
+ROUNDS: Final = 6
+GAP_X: Final = 28.0
+GAP_Y: Final = 54.0
+BOX_HEIGHT: Final = 40.0
+POINT_WIDTH: Final = 8.0
+MARGIN: Final = 14.0
+OFFSET: Final = 9.0
+
+
+@dataclass(frozen=True)
+class Box:
+    """A node's rectangle: its centre and width; all have the height ``BOX_HEIGHT``."""
+
+    x: float
+    y: float
+    width: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """An edge or a fallback.
+
+    Attributes:
+        source, target: node ids.
+        points: corners from the source's lower to the target's upper side, or beside the picture for edges that
+            lead back.
+        edge: the edge's place in the blueprint; None for a fallback and for a batch without an edge of its own.
+        leads_back: whether it closes a cycle.
+    """
+
+    source: str
+    target: str
+    points: tuple[tuple[float, float], ...]
+    edge: int | None
+    leads_back: bool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A picture's geometry in pixels."""
+
+    width: float
+    height: float
+    boxes: Mapping[str, Box]
+    lines: Sequence[Line]
+
+
+@dataclass
+class _Place:
+    """Something in a layer: a node, or a point where a long edge passes."""
+
+    width: float
+    layer: int
+    x: float = 0.0
+
+
+def find_back_edges(blueprint: Blueprint) -> set[tuple[str, str]]:
+    """Edges, as source and target, that close a cycle, fallbacks among them; without them there is none.
+
+    A depth-first search from where runs begin, so that a loop's way back is found and not its way in.
+    """
+    graph = BlueprintGraph(blueprint)
+    starts = [*analyze_blueprint(blueprint).entry_node_ids, *(node.id for node in blueprint.nodes)]
+    back: set[tuple[str, str]] = set()
+    done: set[str] = set()
+    for start in starts:
+        if start in done:
+            continue
+        trail = [(start, iter(graph.successors[start]))]
+        path = {start}
+        while trail:
+            node_id, targets = trail[-1]
+            target = next(targets, None)
+            if target is None:
+                trail.pop()
+                path.discard(node_id)
+                done.add(node_id)
+            elif target in path:
+                back.add((node_id, target))
+            elif target not in done:
+                path.add(target)
+                trail.append((target, iter(graph.successors[target])))
+    return back
+
+
+def lay_out(blueprint: Blueprint, widths: Mapping[str, float]) -> Layout:
+    """Place a blueprint's nodes and edges.
+
+    Args:
+        blueprint: the blueprint.
+        widths: width of each node's box in pixels, by node id.
+    """
+    back = find_back_edges(blueprint)
+    pairs = _list_pairs(blueprint)
+    forward = [pair for pair in pairs if pair not in back]
+    layers = _find_layers(blueprint, forward)
+    places: dict[tuple[str, ...], _Place] = {
+        (node_id,): _Place(widths[node_id], layer) for node_id, layer in layers.items()
+    }
+    chains: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+    for source, target in forward:
+        chain: list[tuple[str, ...]] = [(source,)]
+        for layer in range(layers[source] + 1, layers[target]):
+            chain.append((source, target, str(layer)))
+            places[chain[-1]] = _Place(POINT_WIDTH, layer)
+        chain.append((target,))
+        chains[source, target] = chain
+    rows = _order(places, chains.values())
+    _spread(rows, places, chains.values())
+    left = min((place.x - place.width / 2 for place in places.values()), default=0.0)
+    right = max((place.x + place.width / 2 for place in places.values()), default=0.0) - left
+    lanes = {pair: right + GAP_X * (1 + index / 2) for index, pair in enumerate(p for p in pairs if p in back)}
+
+    def at(key: tuple[str, ...]) -> tuple[float, float]:
+        place = places[key]
+        return place.x - left + MARGIN, MARGIN + BOX_HEIGHT / 2 + place.layer * (BOX_HEIGHT + GAP_Y)
+
+    boxes = {key[0]: Box(*at(key), place.width) for key, place in places.items() if len(key) == 1}
+    lines = []
+    for (source, target), edges in pairs.items():
+        above, below = boxes[source], boxes[target]
+        if (source, target) in back:
+            lane = lanes[source, target] + MARGIN
+            # Out below the middle, in above it: the two ends of a self-loop, or of two loops, stay apart.
+            points = [(above.x + above.width / 2, above.y + OFFSET), (lane, above.y + OFFSET)]
+            points += [(lane, below.y - OFFSET), (below.x + below.width / 2, below.y - OFFSET)]
+        else:
+            corners = [at(key) for key in chains[source, target][1:-1]]
+            points = [(above.x, above.y + BOX_HEIGHT / 2), *corners, (below.x, below.y - BOX_HEIGHT / 2)]
+        lines += [Line(source, target, tuple(points), edge, (source, target) in back) for edge in edges]
+    return Layout(
+        width=max([right, *lanes.values()]) + 2 * MARGIN,
+        height=max(len(rows), 1) * (BOX_HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN,
+        boxes=boxes,
+        lines=lines,
+    )
+
+
+def _list_pairs(blueprint: Blueprint) -> dict[tuple[str, str], list[int | None]]:
+    """Places of the edges in the blueprint by source and target; None for a fallback."""
+    pairs: dict[tuple[str, str], list[int | None]] = {}
+    known = blueprint.by_id
+    for index, edge in enumerate(blueprint.edges):
+        if edge.source in known and edge.target in known:
+            pairs.setdefault((edge.source, edge.target), []).append(index)
+    for node_id, targets in BlueprintGraph(blueprint).successors.items():
+        for target in targets:
+            pairs.setdefault((node_id, target), [None])
+    return pairs
+
+
+def _find_layers(blueprint: Blueprint, forward: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """The length of the longest path to each node."""
+    layers = {node.id: 0 for node in blueprint.nodes}
+    targets: dict[str, list[str]] = {node_id: [] for node_id in layers}
+    waiting = dict.fromkeys(layers, 0)
+    for source, target in forward:
+        targets[source].append(target)
+        waiting[target] += 1
+    ready = [node_id for node_id, count in waiting.items() if count == 0]
+    while ready:
+        node_id = ready.pop()
+        for target in targets[node_id]:
+            layers[target] = max(layers[target], layers[node_id] + 1)
+            waiting[target] -= 1
+            if waiting[target] == 0:
+                ready.append(target)
+    return layers
+
+
+Chains = Sequence[Sequence[tuple[str, ...]]]
+
+
+def _neighbours(chains: Chains) -> tuple[dict[tuple[str, ...], list[tuple[str, ...]]], ...]:
+    above: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    below: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for chain in chains:
+        for upper, lower in zip(chain, chain[1:]):
+            above.setdefault(lower, []).append(upper)
+            below.setdefault(upper, []).append(lower)
+    return above, below
+
+
+def _order(places: Mapping[tuple[str, ...], _Place], chains: Chains) -> list[list[tuple[str, ...]]]:
+    """Layers in which neighbours stand near each other."""
+    rows: list[list[tuple[str, ...]]] = [[] for _ in range(1 + max((p.layer for p in places.values()), default=-1))]
+    for key, place in places.items():
+        rows[place.layer].append(key)
+    above, below = _neighbours(chains)
+    for turn in range(ROUNDS):
+        links = below if turn % 2 else above
+        position = {key: index for row in rows for index, key in enumerate(row)}
+        for row in reversed(rows) if turn % 2 else rows:
+            means = {
+                key: sum(position[other] for other in links[key]) / len(links[key]) if links.get(key) else position[key]
+                for key in row
+            }
+            row.sort(key=means.__getitem__)
+            position.update({key: index for index, key in enumerate(row)})
+    return rows
+
+
+def _spread(rows: Sequence[list[tuple[str, ...]]], places: Mapping[tuple[str, ...], _Place], chains: Chains) -> None:
+    """Give every place an x: near the mean of its neighbours, without overlaps."""
+    for row in rows:
+        _settle(row, places, {key: 0.0 for key in row})
+    above, below = _neighbours(chains)
+    for turn in range(ROUNDS):
+        links = below if turn % 2 else above
+        for row in reversed(rows) if turn % 2 else rows:
+            wanted = {
+                key: sum(places[other].x for other in links[key]) / len(links[key]) if links.get(key) else places[key].x
+                for key in row
+            }
+            _settle(row, places, wanted)
+
+
+def _settle(
+    row: Sequence[tuple[str, ...]], places: Mapping[tuple[str, ...], _Place], wanted: Mapping[tuple[str, ...], float]
+) -> None:
+    """Move a layer to where it wants to be, from left to right, then shift it so that it lies evenly around that."""
+    edge = float("-inf")
+    for key in row:
+        place = places[key]
+        place.x = max(wanted[key], edge + place.width / 2)
+        edge = place.x + place.width / 2 + GAP_X
+    if row:
+        shift = sum(wanted[key] - places[key].x for key in row) / len(row)
+        for key in row:
+            places[key].x += shift

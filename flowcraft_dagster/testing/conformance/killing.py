@@ -1,0 +1,66 @@
+"""Killing workers at random moments, and holding cases back so that there are enough kills among them.
+
+Cases take milliseconds and kills come seconds apart. So cases begin one by one, spread over the time that the kills
+take, and the last of every twenty waits for its kill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Callable
+
+from flowcraft_dagster.testing.fleet import WorkerFleet
+
+CASES_A_KILL = 20
+"""At the most: one kill or more for so many cases."""
+
+
+class Killer:
+    """Kills a random worker again and again.
+
+    Args:
+        fleet: the workers.
+        interval: mean seconds between kills; each pause is between half and one and a half of it.
+        is_at_work: whether the worker with a process id runs a node now.
+        seed: of the random moments and victims.
+
+    Attributes:
+        at_work: how many victims ran a node.
+    """
+
+    def __init__(
+        self, fleet: WorkerFleet, interval: float, is_at_work: Callable[[int], bool], seed: int
+    ) -> None:
+        self._fleet = fleet
+        self._interval = interval
+        self._is_at_work = is_at_work
+        self._dice = random.Random(seed)  # noqa: S311 - a test's dice, not a secret
+        self._killed = asyncio.Condition()
+        self.at_work = 0
+
+    async def run(self) -> None:
+        """Kill until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval * self._dice.uniform(0.5, 1.5))
+            pids = self._fleet.pids
+            if not pids:
+                continue
+            slot = self._dice.choice(sorted(pids))
+            self.at_work += self._is_at_work(pids[slot])
+            self._fleet.kill(slot)
+            async with self._killed:
+                self._killed.notify_all()
+
+    async def admit(self, number: int, count: int) -> None:
+        """Return when case ``number`` (from 0) of ``count`` may begin."""
+        is_last = (number + 1) % CASES_A_KILL == 0 or number + 1 == count
+        needed = math.ceil((number + 1) / CASES_A_KILL) - (0 if is_last else 1)
+        async with self._killed:
+            await self._killed.wait_for(lambda: self._fleet.killed >= needed)
+
+    @property
+    def pace(self) -> float:
+        """Seconds between the beginnings of two cases."""
+        return self._interval / CASES_A_KILL

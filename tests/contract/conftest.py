@@ -1,0 +1,87 @@
+"""Real servers for the contract suites: those of the environment, or a stack of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("flowcraft_dagster.testing.contracts")
+
+from flowcraft_dagster.backends.cassandra.session import CassandraSession  # noqa: E402  # after the rewrite
+from flowcraft_dagster.backends.cassandra.settings import CassandraSettings  # noqa: E402
+
+PROJECT = Path(__file__).resolve().parents[2]
+VARIABLES = ("KAFKA_BROKERS", "CASSANDRA_CONTACT_POINTS", "CASSANDRA_PORT", "REDIS_URL")
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the real servers are.
+
+    Attributes:
+        brokers: of Kafka.
+        cassandra: settings with a keyspace of this session alone, its tables made.
+        redis_url: of Redis.
+    """
+
+    brokers: tuple[str, ...]
+    cassandra: CassandraSettings
+    redis_url: str
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables that say where the servers are; servers are started where the environment names none."""
+    if all(os.environ.get(name) for name in VARIABLES):
+        yield {name: os.environ[name] for name in VARIABLES}
+        return
+    data = tmp_path_factory.mktemp("stack")
+    program = [sys.executable, str(PROJECT / "scripts" / "stack")]
+    ports = ["--kafka-port", "0", "--cassandra-port", "0", "--redis-port", "0"]
+    try:
+        up = subprocess.run(
+            [*program, "up", "--local", "--data", str(data), "--json", *ports],
+            check=True,
+            stdout=subprocess.PIPE,
+            timeout=600,
+        )
+        yield dict(json.loads(up.stdout)["environment"])
+    finally:
+        subprocess.run([*program, "down", "--data", str(data), "--delete"], check=True, timeout=120)
+
+
+@pytest.fixture(scope="session")
+def servers(stack: dict[str, str]) -> Iterator[Servers]:
+    """The servers, with a keyspace for this session."""
+    settings = CassandraSettings(
+        contact_points=tuple(stack["CASSANDRA_CONTACT_POINTS"].split(",")),
+        port=int(stack["CASSANDRA_PORT"]),
+        keyspace=f"contract_{uuid.uuid4().hex[:8]}",
+    )
+    asyncio.run(create_layout(settings))
+    yield Servers(tuple(stack["KAFKA_BROKERS"].split(",")), settings, stack["REDIS_URL"])
+    asyncio.run(_drop_keyspace(settings))
+
+
+async def create_layout(settings: CassandraSettings) -> None:
+    """Make keyspace and tables that are missing."""
+    session = CassandraSession(settings)
+    await session.open()
+    await session.create_layout()
+    await session.close()
+
+
+async def _drop_keyspace(settings: CassandraSettings) -> None:
+    session = CassandraSession(settings)
+    await session.open()
+    await session.run_cql(f"DROP KEYSPACE {settings.keyspace}")
+    await session.close()
