@@ -60,12 +60,20 @@ def check_loops(subject: LintSubject) -> Iterator[LintIssue]:
             continue
         if any(edge.action != "continue" for edge in graph.outgoing[loop_id]):
             continue
-        # Without an edge of its own the loop can still be left by a choice on the way back.
-        circle = circle_of[loop_id]
-        around = [node_id for node_id in circles[circle] if node_id in body]
-        way_back = [e for node_id in around for e in graph.outgoing[node_id] if circle_of.get(e.target) == circle]
-        if all(edge.action is None and edge.condition is None for edge in way_back):
+        # Without an edge of its own the loop can still be left on the way back.
+        circle = {node_id for node_id in circles[circle_of[loop_id]] if node_id in body or node_id == loop_id}
+        if not any(_may_leave(subject, node_id, circle) for node_id in circle - {loop_id}):
             yield make_issue("LOOP_WITHOUT_EXIT", f"loop '{loop_id}' has no way out", loop_id)
+
+
+def _may_leave(subject: LintSubject, node_id: str, circle: set[str]) -> bool:
+    """Whether a run may come to a node of a circle and not go on around it."""
+    edges = subject.graph.outgoing[node_id]
+    if node_id in subject.bodies:
+        # An inner loop ends some time, and then goes where its edges lead.
+        return any(edge.target not in circle for edge in edges)
+    # An edge with an action goes before those without, so one that leads away is a choice as well.
+    return any(edge.action is not None or (edge.condition is not None and edge.target in circle) for edge in edges)
 
 
 def check_joins(subject: LintSubject) -> Iterator[LintIssue]:

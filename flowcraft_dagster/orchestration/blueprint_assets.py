@@ -12,7 +12,13 @@ from flowcraft_dagster.blueprint import Blueprint
 from flowcraft_dagster.errors import WaitTimeout
 from flowcraft_dagster.orchestration.catalogue import Catalogue, CatalogueEntry
 from flowcraft_dagster.orchestration.connection import Connection
-from flowcraft_dagster.orchestration.following import cancelled_with_dagster_run, choose_run_id, follow_run
+from flowcraft_dagster.orchestration.following import (
+    RETRIES,
+    cancelled_with_dagster_run,
+    choose_run_id,
+    explained,
+    follow_run,
+)
 from flowcraft_dagster.orchestration.labels import DAGSTER_RUN_TAG, RECORDER_TAG
 from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
@@ -66,12 +72,14 @@ def _build_asset(entry: CatalogueEntry, presenter: Presenter) -> dg.AssetsDefini
         ),
     }
 
-    @dg.multi_asset(name=entry.op_name, specs=[entry.spec], config_schema=fields)
+    @dg.multi_asset(name=entry.op_name, specs=[entry.spec], config_schema=fields, retry_policy=RETRIES)
     def blueprint_asset(
         context: AssetExecutionContext, flowcraft: FlowcraftClientResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
         config = BlueprintRunConfig(**context.op_execution_context.op_config)
-        yield _run(context, flowcraft.connect(), entry, config, presenter)
+        with explained():
+            result = _run(context, flowcraft.connect(), entry, config, presenter)
+        yield result
 
     return blueprint_asset
 

@@ -23,6 +23,9 @@ LOOK_SECONDS: Final = 1.0
 MOST_LINES: Final = 300
 """Log lines about nodes of one run."""
 
+RETRIES: Final = dg.RetryPolicy(max_retries=3, delay=5.0, backoff=dg.Backoff.EXPONENTIAL)
+"""For steps that may be repeated: a server that is away comes back."""
+
 
 def choose_run_id(instance: dg.DagsterInstance, run: dg.DagsterRun, client: Client, suffix: str = "") -> str:
     """The id of the workflow run that a Dagster run starts.
@@ -113,6 +116,17 @@ def cancelled_with_dagster_run(
         elif run_ids:
             log.warning("the workflow goes on: %s", ", ".join(run_ids[:10]))
         raise
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """An error that a repetition cannot mend becomes a failure of the step, with the hint what to do; no retries."""
+    try:
+        yield
+    except InfrastructureError:
+        raise
+    except FlowcraftError as error:
+        raise dg.Failure(f"{error}. {error.hint}".strip(), allow_retries=False) from error
 
 
 def _cancel(client: Client, run_id: str, log: logging.Logger) -> None:

@@ -70,7 +70,6 @@ class EmbeddedJobConsumer:
         Partitions that were lost (this process was frozen and others took over) are told with 0 seconds left.
         """
         self._on_revoked = on_revoked
-        self._session.presence.hold(self.member_id)
         self._stop_listening = self._session.watcher.listen(self._look)
         await self._regroup()
         self._spawn(self._keep_membership())
@@ -222,6 +221,10 @@ class EmbeddedJobConsumer:
             if self._on_revoked is not None:
                 self._spawn(self._call_back(frozenset(lost), 0.0))
         presence = self._session.presence
+        if me not in view.members:
+            # Whoever took this member for dead has removed its file as well.
+            presence.leave(me)
+            presence.hold(me)
         dead = frozenset(name for name in view.members if name != me and presence.is_dead(name) is not False)
         living = (view.members - dead) | {me}
         target = assign_partitions(living, view.holders)

@@ -41,8 +41,12 @@ class Killer:
         self.at_work = 0
 
     async def run(self) -> None:
-        """Kill until cancelled."""
+        """Kill until cancelled.
+
+        A pause begins when all workers are there: on a busy machine they would otherwise die before they did anything.
+        """
         while True:
+            await self._fleet.wait_ready()
             await asyncio.sleep(self._interval * self._dice.uniform(0.5, 1.5))
             pids = self._fleet.pids
             if not pids:

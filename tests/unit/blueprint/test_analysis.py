@@ -139,6 +139,7 @@ def find_bodies(blueprint: Blueprint) -> dict[str, set[str]]:
         ("s-l l-a:continue a-b b-l l-z:break", "l", {"l": {"a", "b"}}),
         # What the way out reaches is no body, even if the body reaches it too.
         ("s-l l-a:continue a-l a-z l-z:break", "l", {"l": {"a"}}),
+        ("s-l l-a:continue a-b b-l l-y:break y-b", "l", {"l": {"a"}}),
         # A side branch of the body belongs to it.
         ("s-l l-a:continue a-l a-log l-z:break", "l", {"l": {"a", "log"}}),
         # Nested: the outer body contains the inner loop, the inner one stops at the outer controller.
@@ -163,6 +164,12 @@ def test_a_fallback_belongs_to_the_body_unless_the_way_out_reaches_it() -> None:
     assert find_bodies(make_blueprint(edges, loops="l", fallbacks={"a": "f"}, nodes="f"))["l"] == {"a", "f"}
     fallbacks = {"a": "f", "z": "f"}
     assert find_bodies(make_blueprint(edges, loops="l", fallbacks=fallbacks, nodes="f"))["l"] == {"a"}
+
+
+def test_the_fallback_of_a_controller_is_a_way_out() -> None:
+    edges = "s-l l-a:continue a-f f-l l-z:break"
+    assert find_bodies(make_blueprint(edges, loops="l"))["l"] == {"a", "f"}
+    assert find_bodies(make_blueprint(edges, loops="l", fallbacks={"l": "f"}))["l"] == {"a"}
 
 
 def test_components_are_the_groups_that_reach_each_other() -> None:

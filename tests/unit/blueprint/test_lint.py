@@ -112,6 +112,16 @@ CLEAN: dict[str, Blueprint] = {
     "loop left by a choice in its body": make(
         {"s": "echo", "l": loop(), "a": "route", "z": "echo"}, ["s l", "l a continue", "a l again", "a z done"]
     ),
+    "loop left by an action that goes before the way back": make(
+        {"s": "echo", "l": loop(), "a": "route", "z": "echo"}, ["s l", "l a continue", "a l", "a z done"]
+    ),
+    "loop left by a condition on the way back": make(
+        {"s": "echo", "l": loop(), "a": "echo"}, ["s l", "l a continue", "a l - c < 5"]
+    ),
+    "loop left from an inner loop": make(
+        {"s": "echo", "o": loop(), "i": loop(), "a": "echo", "z": "echo"},
+        ["s o", "o i continue", "i a continue", "a i", "i o break", "i z - c === 5"],
+    ),
     "nested loops": make(
         {"s": "echo", "o": loop(), "a": "echo", "i": loop(), "b": "echo", "c": "echo", "z": "echo"},
         ["s o", "o a continue", "a i", "i b continue", "b i", "i c break", "c o", "o z break"],
@@ -293,6 +303,48 @@ FOUND: dict[str, tuple[Blueprint, list[tuple[str, str | None, str | None]]]] = {
     "loop without a way out": (
         make({"s": "echo", "l": loop(), "a": "echo", "side": "echo"}, ["s l", "l a continue", "a l", "a side"]),
         [("LOOP_WITHOUT_EXIT", "l", None)],
+    ),
+    "loop with a side branch only": (
+        make({"s": "echo", "l": loop(), "a": "echo", "side": "echo"}, ["s l", "l a continue", "a l", "a side - c"]),
+        [("LOOP_WITHOUT_EXIT", "l", None)],
+    ),
+    "outer loop without a way out": (
+        make(
+            {"s": "echo", "o": loop(), "i": loop(), "a": "echo"},
+            ["s o", "o i continue", "i a continue", "a i", "i o break"],
+        ),
+        [("LOOP_WITHOUT_EXIT", "o", None)],
+    ),
+    "cycle by way of the fallback of a loop": (
+        make(
+            {"s": "echo", "l": loop(config={"fallback": "f"}), "a": "echo", "z": "echo", "f": "echo"},
+            ["s l", "l a continue", "a l", "l z break", "f l"],
+        ),
+        [("UNUSED_FALLBACK", "l", "f"), ("CYCLE_WITHOUT_CONTROLLER", "l", None)],
+    ),
+    "exclusive branches of a fallback": (
+        make(
+            {"a": falls_back_on("f"), "f": "route", "x": "echo", "y": "echo", "j": "echo"},
+            ["f x p", "f y q", "x j", "y j"],
+        ),
+        [("JOIN_NEVER_FIRES", "j", "f")],
+    ),
+    "branches of a fallback that runs once per iteration": (
+        make(
+            {
+                "s": "echo",
+                "l": loop(),
+                "a": falls_back_on("f"),
+                "f": "route",
+                "x": "echo",
+                "y": "echo",
+                "j": "echo",
+                "z": "echo",
+            },
+            ["s l", "l a continue", "a l", "l z break", "z f", "f x p", "f y q", "x j", "y j"],
+        ),
+        # The way out reaches the fallback, so it is outside of the loop and may choose anew each time.
+        [("EDGE_INTO_FALLBACK", "f", "z")],
     ),
     "inner loop without a way out": (
         make(

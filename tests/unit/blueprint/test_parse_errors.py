@@ -251,6 +251,11 @@ def test_parameters_must_be_json(params: dict[Any, Any], field: str, reason: str
     assert problem.field == field.replace("params", "metadata")
 
 
+def test_numbers_of_64_bits_are_kept() -> None:
+    params = {"least": -(2**63), "most": 2**64 - 1}
+    assert parse_blueprint(with_node(params=params)).nodes[0].params == params
+
+
 def test_parameters_that_contain_themselves_or_are_too_deep_are_refused() -> None:
     endless: list[Any] = []
     endless.append(endless)
