@@ -164,7 +164,7 @@ class Flowcraft:
             self.blueprints,
             settings.options,
             clock,
-            dice or random.SystemRandom(),
+            dice or random.Random(),  # noqa: S311 - ids and jitter, no secrets
         )
 
     def worker(
@@ -189,7 +189,7 @@ class Flowcraft:
                 blueprints=self.blueprints,
                 options=settings.options,
                 clock=clock,
-                dice=dice or random.SystemRandom(),
+                dice=dice or random.Random(),  # noqa: S311 - ids and jitter, no secrets
                 dependencies=self.dependencies,
                 middleware=self.middleware,
                 listeners=self.listeners,

@@ -21,6 +21,7 @@
     |   +-- RunNotFound
     |   +-- RunConflict                 same run id, other blueprint or context
     |   +-- RunFinished                 the run has ended; finished runs never change
+    |   +-- NotRetryable                the run has not failed
     |   +-- NotWaiting                  the named node does not wait for an answer
     |   +-- AmbiguousWait               several activations of the node wait
     |   +-- AlreadyAnswered             the wait was answered by another request
@@ -231,6 +232,13 @@ class RunFinished(RunError):
 
     template = "run '{run_id}' is {status} and never changes again"
     hint_template = "Start a new run."
+
+
+class NotRetryable(RunError):
+    """The run cannot be retried. Fields: run_id, reason."""
+
+    template = "run '{run_id}' cannot be retried: {reason}"
+    hint_template = "Only failed and cancelled top-level runs are retried; start a new run instead."
 
 
 class NotWaiting(RunError):

@@ -11,10 +11,17 @@ from flowcraft_dagster.cli.failures import DONE
 from flowcraft_dagster.cli.output import show_json
 from flowcraft_dagster.cli.parameters import JsonValue, json_option
 from flowcraft_dagster.cli.session import open_client
+from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.engine.values import UNDEFINED
 
 
-@click.command()
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        'flowcraft-dagster resume order-7 approve --output \'{"by": "Ada"}\' --action approved',
+        "flowcraft-dagster resume order-7 payment/confirm --output true",
+    ],
+)
 @click.argument("run_id")
 @click.argument("node")
 @click.option("--output", metavar="JSON|@FILE", type=JsonValue(), default=None, help="The answer: the node's output.")
@@ -35,11 +42,6 @@ def resume(
 
     NODE is a node id; PARENT/CHILD for a wait inside a sub-flow; or an activation such as approve#2 where several of
     the node wait. 'status' shows what a run waits for.
-
-    \b
-    Examples:
-      flowcraft-dagster resume order-7 approve --output '{"by": "Ada"}' --action approved
-      flowcraft-dagster resume order-7 payment/confirm --output true
     """
     given = ctx.get_parameter_source("output") is not click.core.ParameterSource.DEFAULT
     answer = output if given else UNDEFINED
@@ -56,17 +58,17 @@ async def _resume(run_id: str, node: str, output: Any, action: str | None, reque
         return await client.resume(run_id, node, output=output, action=action, request_id=request_id)
 
 
-@click.command()
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        'flowcraft-dagster cancel order-7 --reason "the customer has withdrawn"',
+    ],
+)
 @click.argument("run_id")
 @click.option("--reason", default="cancelled by request", show_default=True, help="Is shown with the run.")
 @json_option
 def cancel(run_id: str, reason: str, as_json: bool) -> int:
-    """Ask the run RUN_ID to end; running nodes are interrupted and child runs end too.
-
-    \b
-    Example:
-      flowcraft-dagster cancel order-7 --reason "the customer has withdrawn"
-    """
+    """Ask the run RUN_ID to end; running nodes are interrupted and child runs end too."""
     asyncio.run(_cancel(run_id, reason))
     if as_json:
         show_json({"runId": run_id, "cancelRequested": True})

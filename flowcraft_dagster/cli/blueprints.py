@@ -23,6 +23,7 @@ from flowcraft_dagster.cli.failures import report
 from flowcraft_dagster.cli.output import show_json
 from flowcraft_dagster.cli.parameters import app_option, blueprint_file, blueprints_option, json_option
 from flowcraft_dagster.cli.session import add_blueprints, find_app, open_client
+from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.engine.expression import compile_expression
 from flowcraft_dagster.errors import BlueprintError, one_line
 from flowcraft_dagster.runtime.result import RunResult
@@ -31,7 +32,14 @@ REFUSED = "REFUSED"
 """Code of what is no blueprint at all; the linter's own codes are about blueprints."""
 
 
-@click.command()
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        "flowcraft-dagster lint order.json",
+        "flowcraft-dagster lint order.json --app shop.flows:app",
+        "flowcraft-dagster lint order.json --json | jq '.issues[].code'",
+    ],
+)
 @blueprint_file
 @app_option
 @blueprints_option
@@ -40,12 +48,6 @@ def lint(file: Path, target: str | None, extra: tuple[Path, ...], as_json: bool)
     """Look for mistakes in the blueprint in FILE.json. Exit code 1 when there is an error.
 
     With --app, node kinds and sub-flows are looked up too.
-
-    \b
-    Examples:
-      flowcraft-dagster lint order.json
-      flowcraft-dagster lint order.json --app shop.flows:app
-      flowcraft-dagster lint order.json --json | jq '.issues[].code'
     """
     document = load_document(file)
     problems = find_problems(document, default_id=file.stem, check_expression=_check)
@@ -109,7 +111,14 @@ def _describe_problem(problem: BlueprintError) -> dict[str, Any]:
     }
 
 
-@click.command()
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        "flowcraft-dagster graph order.json > order.mmd",
+        "flowcraft-dagster graph order.json --run 4f1c",
+        "flowcraft-dagster graph --run 4f1c",
+    ],
+)
 @click.argument("file", metavar="[FILE.json]", required=False, type=click.Path(path_type=Path))
 @click.option("--run", "run_id", metavar="RUN_ID", help="Draw what happened in this run into its blueprint.")
 def graph(file: Path | None, run_id: str | None) -> int:
@@ -117,12 +126,6 @@ def graph(file: Path | None, run_id: str | None) -> int:
 
     With --run, nodes that finished are green, failed ones red, waiting ones yellow, and taken edges are blue; the
     file may be left out then.
-
-    \b
-    Examples:
-      flowcraft-dagster graph order.json > order.mmd
-      flowcraft-dagster graph order.json --run 4f1c
-      flowcraft-dagster graph --run 4f1c
     """
     if file is None and run_id is None:
         raise click.UsageError("give FILE.json, or a run with --run.", click.get_current_context())

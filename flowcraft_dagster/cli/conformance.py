@@ -12,6 +12,7 @@ from flowcraft_dagster.cli.interruption import run_until_signalled
 from flowcraft_dagster.cli.output import show_json
 from flowcraft_dagster.cli.parameters import Seconds, json_option
 from flowcraft_dagster.cli.progress import ProgressLine
+from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.engine.json_codec import encode
 from flowcraft_dagster.errors import one_line
 
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     from flowcraft_dagster.testing.conformance.report import CaseOutcome, ConformanceReport
 
 
-@click.command()
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        "flowcraft-dagster conformance cases.json --backend memory",
+        "flowcraft-dagster conformance cases.json --backend embedded --workers 4 --report out.json",
+        "flowcraft-dagster conformance cases.json --workers 2 --kill-interval 2",
+    ],
+)
 @click.argument("file", metavar="CASES.json", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
     "--backend",
@@ -36,7 +44,9 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random kills.")
 @click.option("--side-by-side", type=click.IntRange(1, 256), default=8, show_default=True, help="Cases at a time.")
-@click.option("--case-timeout", type=Seconds(above_zero=True), help="Patience with one case.  [default: 60; 180 with kills]")
+@click.option(
+    "--case-timeout", type=Seconds(above_zero=True), help="Patience with one case.  [default: 60; 180 with kills]"
+)
 @click.option("--only", metavar="TEXT", default="", help="Only cases with this in their name or category.")
 @click.option("--report", "report_path", metavar="OUT.json", type=click.Path(path_type=Path), help="Write the report.")
 @click.option("--keep", metavar="FOLDER", type=click.Path(path_type=Path), help="Keep data and logs of workers here.")
@@ -60,12 +70,6 @@ def conformance(
     lets sleeps fire. Starts of nodes are counted outside of what is committed. With --kill-interval, cases begin spread
     out, so that there is at least one kill for every 20 cases, and nodes take up to 0.2 s longer, so that kills hit
     them; 'executions' may then be larger than expected, nothing else may differ.
-
-    \b
-    Examples:
-      flowcraft-dagster conformance cases.json --backend memory
-      flowcraft-dagster conformance cases.json --backend embedded --workers 4 --report out.json
-      flowcraft-dagster conformance cases.json --workers 2 --kill-interval 2
     """
     from flowcraft_dagster.testing.conformance.cases import load_cases
     from flowcraft_dagster.testing.conformance.runner import ConformanceOptions, ConformanceRunner

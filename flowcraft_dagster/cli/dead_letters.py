@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import sys
 from typing import Any
 
 import click
 
 from flowcraft_dagster.cli.failures import DONE, FAILED, CommandFailed
-from flowcraft_dagster.cli.output import show_fields, show_json, show_table, show_time, shorten
+from flowcraft_dagster.cli.output import shorten, show_fields, show_json, show_table, show_time
 from flowcraft_dagster.cli.parameters import json_option
 from flowcraft_dagster.cli.session import open_backend
+from flowcraft_dagster.cli.taught import TaughtGroup
 from flowcraft_dagster.errors import FlowcraftError, one_line
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.records import DeadLetter
@@ -19,17 +21,18 @@ from flowcraft_dagster.ports.records import DeadLetter
 _ALL = 100_000
 
 
-@click.group("dead-letters")
+@click.group(
+    "dead-letters",
+    cls=TaughtGroup,
+    examples=[
+        "flowcraft-dagster dead-letters list",
+        "flowcraft-dagster dead-letters show 3-1041",
+        "flowcraft-dagster dead-letters replay 3-1041     # after the cause is gone",
+        "flowcraft-dagster dead-letters drop --all",
+    ],
+)
 def dead_letters() -> None:
-    """Messages nobody could handle, kept with their original bytes until somebody decides.
-
-    \b
-    Examples:
-      flowcraft-dagster dead-letters list
-      flowcraft-dagster dead-letters show 3-1041
-      flowcraft-dagster dead-letters replay 3-1041      after the cause is gone
-      flowcraft-dagster dead-letters drop --all
-    """
+    """Messages nobody could handle, kept with their original bytes until somebody decides."""
 
 
 @dead_letters.command("list")
@@ -59,7 +62,7 @@ def show_letter(letter_id: str, raw: bool, as_json: bool) -> int:
     """Show a letter: the message, where it came from and why nobody could handle it."""
     letter = asyncio.run(_read(letter_id))
     if raw:
-        click.get_binary_stream("stdout").write(letter.value)
+        sys.stdout.buffer.write(letter.value)
     elif as_json:
         show_json(letter_to_json(letter))
     else:

@@ -16,6 +16,7 @@ import click
 from flowcraft_dagster.cli.failures import DONE, FAILED, describe_error
 from flowcraft_dagster.cli.output import show_fields, show_json, show_seconds, show_table
 from flowcraft_dagster.cli.parameters import json_option
+from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.errors import FlowcraftError
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.records import WorkerRecord
@@ -45,16 +46,16 @@ class Check:
     detail: str
 
 
-@click.command()
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        "flowcraft-dagster doctor",
+        "flowcraft-dagster doctor --json | jq '.checks[] | select(.ok | not)'",
+    ],
+)
 @json_option
 def doctor(as_json: bool) -> int:
-    """Check settings, servers, workers, queue, dead letters and clock. Exit code 1 when something is not well.
-
-    \b
-    Examples:
-      flowcraft-dagster doctor
-      flowcraft-dagster doctor --json | jq '.checks[] | select(.ok | not)'
-    """
+    """Check settings, servers, workers, queue, dead letters and clock. Exit code 1 when something is not well."""
     settings = Settings.from_env()
     checks, workers = asyncio.run(examine(settings))
     is_well = all(check.ok for check in checks)
@@ -75,7 +76,9 @@ def doctor(as_json: bool) -> int:
     show_fields([(name, str(value)) for name, value in described.items()])
     show_fields([("options", ", ".join(f"{name}={value}" for name, value in options.items()))])
     click.echo()
-    show_table(["CHECK", "", "DETAIL"], [[check.name, "ok" if check.ok else "FAILED", check.detail] for check in checks])
+    show_table(
+        ["CHECK", "", "DETAIL"], [[check.name, "ok" if check.ok else "FAILED", check.detail] for check in checks]
+    )
     click.echo()
     click.echo(", ".join(f"{name} {version}" for name, version in versions.items()))
     return DONE if is_well else FAILED
@@ -130,9 +133,7 @@ async def examine(settings: Settings) -> tuple[list[Check], list[WorkerRecord]]:
     return checks, workers
 
 
-async def _examine_work(
-    backend: Backend, settings: Settings, workers: list[WorkerRecord]
-) -> AsyncIterator[Check]:
+async def _examine_work(backend: Backend, settings: Settings, workers: list[WorkerRecord]) -> AsyncIterator[Check]:
     now = time.time()
     silence = _MISSED_HEARTBEATS * settings.options.heartbeat_seconds
 
@@ -141,7 +142,10 @@ async def _examine_work(
         alive = [worker for worker in workers if worker.state == "alive"]
         slots = ", ".join(sorted(worker.slot for worker in alive))
         # No worker is no fault by itself: nothing may be due. Work that waits for nobody is, see the queue.
-        return True, f"{len(alive)} alive ({slots})" if alive else "none alive; start one with 'flowcraft-dagster worker'"
+        return (
+            True,
+            f"{len(alive)} alive ({slots})" if alive else "none alive; start one with 'flowcraft-dagster worker'",
+        )
 
     async def measure_queue() -> tuple[bool, str]:
         lag = await backend.jobs.measure_lag()

@@ -22,6 +22,7 @@ from flowcraft_dagster.cli.parameters import (
 )
 from flowcraft_dagster.cli.run_display import judge_result, show_result
 from flowcraft_dagster.cli.session import add_blueprints, find_app, keep_stdout_clean
+from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.errors import WaitTimeout
 from flowcraft_dagster.ports.records import AWAITING
 from flowcraft_dagster.runtime.client import StartRequest
@@ -33,7 +34,15 @@ if TYPE_CHECKING:
     from flowcraft_dagster.engine.node import Event
 
 
-@click.command()
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        "flowcraft-dagster run hello.json",
+        "flowcraft-dagster run order.json --app shop.flows:app --context '{\"orderId\": 7}'",
+        "flowcraft-dagster run order.json --app shop.flows:app --context @order-7.json --json | jq .outputs",
+        "flowcraft-dagster run parent.json --blueprints ./blueprints --events",
+    ],
+)
 @blueprint_file
 @app_option
 @blueprints_option
@@ -54,13 +63,6 @@ def run(
 
     Nothing is stored: use it to try a blueprint. A file without an id takes its own name as id. A run that waits for
     an answer ends here unanswered, with exit code 1; 'start' it with a worker to answer it.
-
-    \b
-    Examples:
-      flowcraft-dagster run hello.json
-      flowcraft-dagster run order.json --app shop.flows:app --context '{"orderId": 7}'
-      flowcraft-dagster run order.json --app shop.flows:app --context @order-7.json --json | jq .outputs
-      flowcraft-dagster run parent.json --blueprints ./blueprints --events
     """
     from flowcraft_dagster.app import Flowcraft, check_expression
     from flowcraft_dagster.blueprint import read_blueprint
@@ -83,13 +85,13 @@ def run(
     return judge_result(result)
 
 
-async def _run(app: Flowcraft, blueprint_id: str, context: dict[str, Any], timeout: float | None) -> RunResult:  # noqa: ASYNC109
+async def _run(app: Flowcraft, blueprint_id: str, context: dict[str, Any], patience: float | None) -> RunResult:
     from flowcraft_dagster.local import LocalRuntime
 
     options = Settings.from_env().options
     async with LocalRuntime(app, replace(options, timer_seconds=min(options.timer_seconds, 0.01))) as local:
         run_id = await local.client.start(StartRequest(blueprint_id, context))
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if patience is None else time.monotonic() + patience
         while True:
             await local.wait_for_pause(run_id, None if deadline is None else max(0.0, deadline - time.monotonic()))
             waits = await local.client.waiting(run_id)
@@ -97,7 +99,7 @@ async def _run(app: Flowcraft, blueprint_id: str, context: dict[str, Any], timeo
             if not any("wakeAt" in wait.details for wait in waits):
                 return await local.client.result(run_id)
             if deadline is not None and time.monotonic() >= deadline:
-                raise WaitTimeout(run_id=run_id, status=AWAITING, timeout_seconds=timeout)
+                raise WaitTimeout(run_id=run_id, status=AWAITING, timeout_seconds=patience)
             await asyncio.sleep(0.01)
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,6 +17,12 @@ from flowcraft_dagster.errors import SizeLimitExceeded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+if TYPE_CHECKING:
+    _Type = click.ParamType[Any]
+else:
+    # Older releases of click know no type arguments.
+    _Type = click.ParamType
+
 MAX_JSON_BYTES = 64 * 1024 * 1024
 """More is not even read; the limits of the settings are far below."""
 
@@ -24,7 +30,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|w)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
-class JsonValue(click.ParamType):
+class JsonValue(_Type):
     """JSON, ``@FILE`` with JSON in it, or ``@-`` for standard input.
 
     Args:
@@ -66,7 +72,7 @@ class JsonValue(click.ParamType):
             self.fail(f"cannot read '{name}': {reason.lower()}.", param, ctx)
 
 
-class Moment(click.ParamType):
+class Moment(_Type):
     """A moment: ``2h`` (ago), an ISO date or time, or seconds since 1970. Becomes seconds since 1970 UTC."""
 
     name = "WHEN"
@@ -88,7 +94,7 @@ class Moment(click.ParamType):
             self.fail(f"'{text}' is no moment; write 2h, 7d, 2025-01-31 or 2025-01-31T09:30.", param, ctx)
 
 
-class Seconds(click.ParamType):
+class Seconds(_Type):
     """A length of time: ``90``, ``1.5s``, ``5m``, ``2h``. Becomes seconds.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from flowcraft_dagster.cli.output import show_fields, show_seconds, show_table, show_time, show_value, shorten
+from flowcraft_dagster.cli.output import shorten, show_fields, show_seconds, show_table, show_time, show_value
 from flowcraft_dagster.errors import one_line
 from flowcraft_dagster.ports.records import COMPLETED, RunHeader
 from flowcraft_dagster.runtime.result import OpenWait, RunResult

@@ -13,6 +13,7 @@ from flowcraft_dagster.cli.output import show_json
 from flowcraft_dagster.cli.parameters import Moment, Seconds, app_option, context_option, json_option
 from flowcraft_dagster.cli.run_display import header_to_json, judge_result, show_result, show_runs
 from flowcraft_dagster.cli.session import find_app, open_client
+from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.errors import UnknownBlueprint, WaitTimeout
 from flowcraft_dagster.ports.records import AWAITING, FINAL_STATUSES, LIVE_STATUSES, RunQuery
 from flowcraft_dagster.runtime.client import AsyncClient, StartRequest
@@ -29,7 +30,14 @@ def _read_tags(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...
     return tags
 
 
-@click.command()
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        "flowcraft-dagster start order --app shop.flows:app --context '{\"orderId\": 7}' --run-id order-7",
+        "flowcraft-dagster start order --app shop.flows:app --context @order-7.json --wait 60",
+        "flowcraft-dagster start order --app shop.flows:app --wait 60 --json | jq .outputs",
+    ],
+)
 @click.argument("blueprint_id")
 @app_option
 @context_option
@@ -50,21 +58,13 @@ def start(
 
     After this the run is not lost, whatever crashes. The blueprint comes from the app; without an app, from the last
     run of it. With --wait, exit code 0 says that the run completed; when the time is up the run goes on.
-
-    \b
-    Examples:
-      flowcraft-dagster start order --app shop.flows:app --context '{"orderId": 7}' --run-id order-7
-      flowcraft-dagster start order --app shop.flows:app --context @order-7.json --wait 60
-      flowcraft-dagster start order --app shop.flows:app --wait 60 --json | jq .outputs
     """
     app = find_app(target)
     request = StartRequest(blueprint_id, context, run_id, tags)
     return asyncio.run(_start(request, {} if app is None else app.blueprints, patience, as_json))
 
 
-async def _start(
-    request: StartRequest, blueprints: dict[str, Blueprint], patience: float | None, as_json: bool
-) -> int:
+async def _start(request: StartRequest, blueprints: dict[str, Blueprint], patience: float | None, as_json: bool) -> int:
     async with open_client(blueprints=blueprints) as client:
         if not blueprints:
             client.blueprints = await _find_last(client, request.blueprint_id)
@@ -101,17 +101,17 @@ async def _find_last(client: AsyncClient, blueprint_id: str) -> dict[str, Bluepr
     raise UnknownBlueprint(blueprint_id=blueprint_id, known="none, since no app is named and no run of it is stored")
 
 
-@click.command()
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        "flowcraft-dagster status order-7",
+        "flowcraft-dagster status order-7 --json | jq -r .status",
+    ],
+)
 @click.argument("run_id")
 @json_option
 def status(run_id: str, as_json: bool) -> int:
-    """Show the run RUN_ID: its status and reason, outputs, errors, and what it waits for and how to answer.
-
-    \b
-    Examples:
-      flowcraft-dagster status order-7
-      flowcraft-dagster status order-7 --json | jq -r .status
-    """
+    """Show the run RUN_ID: its status and reason, outputs, errors, and what it waits for and how to answer."""
     result, waits = asyncio.run(_load(run_id))
     if as_json:
         show_json({**result.to_json(), "waiting": [wait.to_json() for wait in waits]})
@@ -126,7 +126,13 @@ async def _load(run_id: str) -> tuple[RunResult, list[OpenWait]]:
         return result, [] if result.is_final else await client.waiting(run_id)
 
 
-@click.command()
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        "flowcraft-dagster runs --status failed --since 2h",
+        "flowcraft-dagster runs --blueprint order --limit 10 --json | jq -r '.[].runId'",
+    ],
+)
 @click.option(
     "--status",
     "statuses",
@@ -147,13 +153,7 @@ def runs(
     limit: int,
     as_json: bool,
 ) -> int:
-    """List runs, the latest first.
-
-    \b
-    Examples:
-      flowcraft-dagster runs --status failed --since 2h
-      flowcraft-dagster runs --blueprint order --limit 10 --json | jq -r '.[].runId'
-    """
+    """List runs, the latest first."""
     query = RunQuery(frozenset(statuses), blueprint_id, since, with_children, limit)
     headers = asyncio.run(_list(query))
     if as_json:

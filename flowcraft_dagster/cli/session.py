@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowcraft_dagster.cli.failures import CommandFailed
+import click
+
 from flowcraft_dagster.errors import SettingsError
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.runtime.client import AsyncClient
@@ -32,7 +33,9 @@ async def open_backend(settings: Settings | None = None) -> AsyncIterator[Backen
     """
     settings = settings or Settings.from_env()
     if settings.backend == "memory":
-        raise SettingsError("runs in memory end with their process, so this command finds none", name="FLOWCRAFT_BACKEND")
+        raise SettingsError(
+            "runs in memory end with their process, so this command finds none", name="FLOWCRAFT_BACKEND"
+        )
     backend = make_backend(settings, SystemClock())
     await backend.open()
     try:
@@ -72,9 +75,7 @@ def require_app(target: str | None, what: str) -> Flowcraft:
     """As :func:`find_app`, for a command that cannot do without."""
     app = find_app(target)
     if app is None:
-        failure = CommandFailed(f"{what} needs an app", "Give --app MODULE:ATTR or set FLOWCRAFT_APP.")
-        failure.exit_code = 2
-        raise failure
+        raise click.UsageError(f"{what} needs an app: give --app MODULE:ATTR or set FLOWCRAFT_APP.")
     return app
 
 

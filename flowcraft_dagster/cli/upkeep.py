@@ -14,8 +14,9 @@ from flowcraft_dagster.cli.failures import DONE, FAILED, describe_error, report
 from flowcraft_dagster.cli.output import show_json
 from flowcraft_dagster.cli.parameters import Seconds, json_option
 from flowcraft_dagster.cli.session import open_backend
+from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.errors import InfrastructureError, SettingsError
-from flowcraft_dagster.runtime.reconciler import ReconciliationStats, Reconciler
+from flowcraft_dagster.runtime.reconciler import Reconciler, ReconciliationStats
 from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.settings import Settings
 from flowcraft_dagster.wiring import make_backend
@@ -23,7 +24,15 @@ from flowcraft_dagster.wiring import make_backend
 _SHOWN_FAILURES = 20
 
 
-@click.command()
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        "flowcraft-dagster reconcile",
+        "flowcraft-dagster reconcile --stalled-after 60 --json | jq .reconciled",
+        "flowcraft-dagster reconcile --every 5m",
+        "flowcraft-dagster reconcile --all     # after the topic was lost",
+    ],
+)
 @click.option(
     "--stalled-after",
     type=Seconds(),
@@ -39,13 +48,6 @@ def reconcile(stalled_after: float, everything: bool, every: float | None, as_js
 
     It executes nothing and changes no run: it sends wakes, and the workers decide. Exit code 1 when a run could not be
     woken. With --every, --json writes a line for each pass.
-
-    \b
-    Examples:
-      flowcraft-dagster reconcile
-      flowcraft-dagster reconcile --stalled-after 60 --json | jq .reconciled
-      flowcraft-dagster reconcile --every 5m
-      flowcraft-dagster reconcile --all        after the topic was lost
     """
     if every is not None and everything:
         raise click.UsageError("--all is for once; it does not go with --every.", click.get_current_context())
@@ -110,17 +112,18 @@ def stats_to_json(stats: ReconciliationStats) -> dict[str, Any]:
     }
 
 
-@click.command()
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        "flowcraft-dagster init",
+        "FLOWCRAFT_BACKEND=kafka flowcraft-dagster init --json",
+    ],
+)
 @json_option
 def init(as_json: bool) -> int:
     """Make the folders, tables and topics that the backend needs, as far as they are missing.
 
     Twice is no harm, and a foreign layout is refused untouched. The embedded backend does this by itself.
-
-    \b
-    Examples:
-      flowcraft-dagster init
-      FLOWCRAFT_BACKEND=kafka flowcraft-dagster init --json
     """
     settings = Settings.from_env()
     if settings.backend == "memory":

@@ -11,12 +11,20 @@ import click
 
 from flowcraft_dagster.cli.parameters import app_option
 from flowcraft_dagster.cli.session import require_app
+from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.cli.worker_log import start_logging
 from flowcraft_dagster.errors import SettingsError
 from flowcraft_dagster.settings import Settings
 
 
-@click.command()
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        "flowcraft-dagster worker --app shop.flows:app",
+        "flowcraft-dagster worker --app shop.flows:app --concurrency 20 --slot shop-1 --health-port 9100",
+        "FLOWCRAFT_APP=shop.flows:app flowcraft-dagster worker",
+    ],
+)
 @app_option
 @click.option("--concurrency", type=click.IntRange(1, 10_000), help="Nodes that run at a time.  [default: 100]")
 @click.option("--slot", metavar="NAME", help="Stable name of this worker's place; a restarted worker keeps it.")
@@ -34,12 +42,6 @@ def worker(
     One line on standard output says when it is ready; the log goes to standard error, from FLOWCRAFT_LOG_LEVEL (default
     INFO) on. SIGTERM or Ctrl-C drains: nothing new is begun, running nodes may end; a second one stops at once. Nothing
     is lost either way. Start as many workers as you like, on as many machines as reach the backend.
-
-    \b
-    Examples:
-      flowcraft-dagster worker --app shop.flows:app
-      flowcraft-dagster worker --app shop.flows:app --concurrency 20 --slot shop-1 --health-port 9100
-      FLOWCRAFT_APP=shop.flows:app flowcraft-dagster worker
     """
     from flowcraft_dagster.cli.worker_process import WorkerProcess
     from flowcraft_dagster.runtime.faults import arm_from_environment

@@ -18,8 +18,9 @@ from flowcraft_dagster.orchestration.following import (
     choose_run_id,
     explained,
     follow_run,
+    make_tags,
 )
-from flowcraft_dagster.orchestration.labels import DAGSTER_RUN_TAG, RECORDER_TAG
+from flowcraft_dagster.orchestration.labels import RECORDER_TAG
 from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.orchestration.translator import make_slug
@@ -94,7 +95,7 @@ def _run(
     client, blueprint_id = connection.client, entry.blueprint.id
     suffix = f"-{make_slug(blueprint_id, '-')}"
     run_id = config.run_id or choose_run_id(context.instance, context.run, client, suffix)
-    tags = {DAGSTER_RUN_TAG: context.run.run_id, RECORDER_TAG: context.run.run_id}
+    tags = make_tags(context.run, records=True, cancel=config.cancel_workflow)
     with cancelled_with_dagster_run(client, [run_id], context.log, cancel=config.cancel_workflow):
         client.start(blueprint_id, config.context, run_id=run_id, tags=tags)
         context.log.info("workflow run %s of blueprint '%s' started", run_id, blueprint_id)

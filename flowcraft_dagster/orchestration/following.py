@@ -15,6 +15,7 @@ from typing import Any, Final
 import dagster as dg
 
 from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, RunFinished, RunNotFound, WaitTimeout
+from flowcraft_dagster.orchestration.labels import DAGSTER_RUN_TAG, KEEP_TAG, RECORDER_TAG
 from flowcraft_dagster.ports.records import CANCELLED, CANCELLING, FAILED
 from flowcraft_dagster.runtime.blocking_client import Client
 from flowcraft_dagster.runtime.result import RunResult
@@ -54,6 +55,20 @@ def choose_run_id(instance: dg.DagsterInstance, run: dg.DagsterRun, client: Clie
         if status not in (FAILED, CANCELLED, CANCELLING):
             return earlier_id + suffix
     return run.run_id + suffix
+
+
+def make_tags(run: dg.DagsterRun, *, records: bool, cancel: bool) -> dict[str, str]:
+    """Labels of a workflow run that a Dagster run starts.
+
+    Args:
+        run: the Dagster run.
+        records: whether it means to record the workflow run on its asset.
+        cancel: whether the workflow run is cancelled together with it.
+    """
+    tags = {DAGSTER_RUN_TAG: run.run_id}
+    if records:
+        tags[RECORDER_TAG] = run.run_id
+    return tags if cancel else {**tags, KEEP_TAG: "true"}
 
 
 def follow_run(client: Client, run_id: str, timeout: float, log: logging.Logger) -> RunResult:

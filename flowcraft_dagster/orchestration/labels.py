@@ -17,8 +17,8 @@ DAGSTER_RUN_TAG: Final = f"{NAMESPACE}/dagster-run-id"
 """The Dagster run that started the workflow run."""
 RECORDER_TAG: Final = f"{NAMESPACE}/recorded-by"
 """The Dagster run that means to record the workflow run on its asset itself."""
-REQUEST_TAG: Final = f"{NAMESPACE}/request"
-"""Topic id, partition and offset of the request that started the workflow run."""
+KEEP_TAG: Final = f"{NAMESPACE}/keep"
+"""The workflow run goes on whatever becomes of the Dagster run."""
 
 # Metadata of asset specs.
 BLUEPRINT_ID: Final = f"{NAMESPACE}/blueprint_id"

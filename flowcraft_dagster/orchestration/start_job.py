@@ -23,8 +23,9 @@ from flowcraft_dagster.orchestration.following import (
     choose_run_id,
     explained,
     follow_run,
+    make_tags,
 )
-from flowcraft_dagster.orchestration.labels import DAGSTER_RUN_TAG, RECORDER_TAG
+from flowcraft_dagster.orchestration.labels import RECORDER_TAG
 from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.ports.records import COMPLETED
@@ -157,9 +158,7 @@ class _Starter:
 
     def start_one(self) -> list[str]:
         context, client, run_id = self._context, self._client, self._run_id
-        tags = {DAGSTER_RUN_TAG: self._dagster_run_id}
-        if self._config.wait:
-            tags[RECORDER_TAG] = self._dagster_run_id
+        tags = make_tags(context.run, records=self._config.wait, cancel=self._config.cancel_workflow)
         with self._cancelled_together([run_id]):
             client.start(self._blueprint_id, self._config.context, run_id=run_id, tags=tags)
             context.log.info("workflow run %s of blueprint '%s' started", run_id, self._blueprint_id)
@@ -186,7 +185,7 @@ class _Starter:
 
     def start_batch(self, contexts: list[Mapping[str, Any]]) -> list[str]:
         context, client = self._context, self._client
-        tags = {DAGSTER_RUN_TAG: self._dagster_run_id}
+        tags = make_tags(context.run, records=False, cancel=self._config.cancel_workflow)
         run_ids: list[str] = []
         with self._cancelled_together(run_ids):
             for first in range(0, len(contexts), CHUNK):

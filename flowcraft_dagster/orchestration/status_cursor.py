@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -21,11 +22,13 @@ class StatusCursor:
     Attributes:
         position: the store's cursor; None for the beginning.
         generation: changes when the sensor starts anew, so that batch ids of before and after differ.
+        since: runs that ended before are left out, seconds since 1970 UTC; None at the very beginning.
         held: runs whose Dagster run may still record them, by id, with the time they ended.
     """
 
     position: str | None = None
     generation: str = "0"
+    since: float | None = None
     held: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -37,6 +40,10 @@ class StatusCursor:
         """
         return f"{self.generation}-{self.position or 'start'}"
 
+    def begin(self, lookback_seconds: float) -> StatusCursor:
+        """The same place; at the very beginning with the moment from which runs count."""
+        return self if self.since is not None else replace(self, since=time.time() - lookback_seconds)
+
     def advance(self, position: str | None, held: Mapping[str, float]) -> StatusCursor:
         """The place after a tick."""
         return replace(self, position=position, held=dict(held))
@@ -47,6 +54,7 @@ class StatusCursor:
             "version": VERSION,
             "position": self.position,
             "generation": self.generation,
+            "since": self.since,
             "held": dict(self.held),
         }
         return orjson.dumps(document).decode()
@@ -67,7 +75,10 @@ def read_cursor(text: str | None) -> tuple[StatusCursor, str | None]:
             reason = f"it has version {document['version']}, not {VERSION}"
         elif isinstance(document["position"], (str, type(None))) and isinstance(document["generation"], str):
             held = {str(run_id): float(at) for run_id, at in document["held"].items()}
-            return StatusCursor(document["position"], document["generation"], held), None
+            since = document["since"]
+            return StatusCursor(
+                document["position"], document["generation"], None if since is None else float(since), held
+            ), None
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         reason = "it cannot be read"
     return start_anew(text), reason

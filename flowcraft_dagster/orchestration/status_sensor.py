@@ -126,10 +126,11 @@ class _Tick:
                 self.options.lookback_seconds,
             )
         try:
+            cursor = cursor.begin(self.options.lookback_seconds)
             position, is_complete = self._read_pages(cursor)
         except ValueError:
             self.context.log.warning("the store does not know the cursor's place %r; starting anew", cursor.position)
-            cursor = start_anew(self.context.cursor or "")
+            cursor = start_anew(self.context.cursor or "").begin(self.options.lookback_seconds)
             position, is_complete = self._read_pages(cursor)
         self._look_at_held(cursor)
         events: list[AssetEvent] = []
@@ -150,12 +151,11 @@ class _Tick:
         """Count what has finished since; returns where to go on, and whether everything was read."""
         now = time.time()
         until = now - self.options.safety_lag_seconds
-        since = now - self.options.lookback_seconds if cursor.position is None else 0.0
         position, seen = cursor.position, 0
         while seen < self.options.max_runs and time.monotonic() - self.began < self.options.max_seconds:
             page = self.connection.call(self.connection.backend.index.scan_finished_runs(position, until, PAGE))
             for header in page.headers:
-                if (header.finished_at or now) >= since:
+                if (header.finished_at or now) >= (cursor.since or 0.0):
                     self._take(header)
             seen += len(page.headers)
             if not page.headers and page.cursor == position:

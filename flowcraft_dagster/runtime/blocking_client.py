@@ -98,6 +98,10 @@ class Client:
             self.asynchronous.resume(run_id, node, output=output, action=action, request_id=request_id)
         )
 
+    def retry(self, run_id: str, new_run_id: str | None = None) -> str:
+        """Start a new run that goes on from what failed in an ended one; returns the new run's id."""
+        return self.call(self.asynchronous.retry(run_id, new_run_id))
+
     def waiting(self, run_id: str) -> list[OpenWait]:
         """What a run and its child runs wait for."""
         return self.call(self.asynchronous.waiting(run_id))

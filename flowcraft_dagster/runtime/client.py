@@ -6,7 +6,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flowcraft_dagster.blueprint.model import Blueprint
@@ -18,6 +18,7 @@ from flowcraft_dagster.errors import (
     AlreadyAnswered,
     AmbiguousWait,
     InfrastructureError,
+    NotRetryable,
     NotWaiting,
     RunConflict,
     RunFinished,
@@ -30,7 +31,7 @@ from flowcraft_dagster.errors import (
 )
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
-from flowcraft_dagster.ports.records import RUNNING, Message, RunHeader, RunQuery, Signal, StoredRun
+from flowcraft_dagster.ports.records import CANCELLED, FAILED, RUNNING, Message, RunHeader, RunQuery, Signal, StoredRun
 from flowcraft_dagster.runtime.faults import FaultPoint, pass_point
 from flowcraft_dagster.runtime.messages import JobMessage, encode_job, is_run_id
 from flowcraft_dagster.runtime.options import RuntimeOptions
@@ -122,6 +123,46 @@ class AsyncClient:
                 return None
         starts = find_starts(blueprint)
         return encode_job(JobMessage(header.run_id, header.blueprint_id, starts[0] if starts else None))
+
+    async def retry(self, run_id: str, new_run_id: str | None = None) -> str:
+        """Start a new run that keeps what a failed or cancelled run committed and goes on from what failed.
+
+        Args:
+            run_id: the ended run; it never changes.
+            new_run_id: id of the new run; derived from the old one when None, so that a repeated call starts one run.
+
+        Returns:
+            The new run's id.
+
+        Raises:
+            RunNotFound: there is no such run.
+            NotRetryable: it has not ended, has completed, or is a child run.
+        """
+        stored, blueprint = await self._load(run_id)
+        header = stored.header
+        if header.status not in (FAILED, CANCELLED):
+            raise NotRetryable(f"it is {header.status}", run_id=run_id)
+        if header.parent is not None:
+            raise NotRetryable(f"it is a child of run '{header.parent.run_id}'", run_id=run_id)
+        now = self._clock.now()
+        retry = replace(
+            header,
+            run_id=new_run_id or f"{run_id[:180]}-retry-{hash_input(run_id.encode('utf-8', 'surrogatepass'))[:8]}",
+            status=RUNNING,
+            epoch=0,
+            owner=None,
+            seq=0,
+            started_at=now,
+            updated_at=now,
+            finished_at=None,
+            reason=None,
+            retry_of=run_id,
+        )
+        await save_blueprint_once(self.backend.state, blueprint)
+        job = await self._create(blueprint, retry, stored.context)
+        if job is not None:
+            await self.backend.jobs.send([job])
+        return retry.run_id
 
     def _prepare(self, request: StartRequest) -> tuple[Blueprint, RunHeader, bytes]:
         blueprint = self.blueprints.get(request.blueprint_id)

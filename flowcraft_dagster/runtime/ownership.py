@@ -11,6 +11,7 @@ from flowcraft_dagster.engine.json_codec import decode
 from flowcraft_dagster.errors import RunNotFound, UnknownBlueprint
 from flowcraft_dagster.ports.records import RunHeader, Signal, StoredRun
 from flowcraft_dagster.runtime.commit import OwnedRun
+from flowcraft_dagster.runtime.continuation import select_kept_facts
 from flowcraft_dagster.runtime.emission import publish_final
 from flowcraft_dagster.runtime.faults import FaultPoint, pass_point
 from flowcraft_dagster.runtime.history import rebuild_state
@@ -62,6 +63,8 @@ async def open_run(services: LaneServices, run_id: str) -> Opening:
         await pass_point(FaultPoint.AFTER_CLAIM)
     blueprint = await find_pinned_blueprint(services, stored.header)
     run = _own(stored, blueprint)
+    if stored.header.retry_of is not None and stored.header.epoch == 0:
+        await _continue_from(services, run, stored.header.retry_of)
     pending = run.state.pending
     return Opening(
         run=run,
@@ -76,6 +79,18 @@ def _own(stored: StoredRun, blueprint: Blueprint) -> OwnedRun:
     run = OwnedRun(header=stored.header, blueprint=blueprint, state=state, uncommitted=[])
     run.to_start.extend(state.pending.values())
     return run
+
+
+async def _continue_from(services: LaneServices, run: OwnedRun, ended_run_id: str) -> None:
+    """Take over what an ended run committed; it becomes part of the first commit."""
+    ended = await services.patience.insist(
+        "load retried run", lambda: services.backend.state.load_run(ended_run_id)
+    )
+    for facts in [] if ended is None else select_kept_facts(ended):
+        run.state.apply(facts)
+        run.uncommitted.append(facts)
+    run.to_start.clear()
+    run.to_start.extend(run.state.pending.values())
 
 
 async def _is_dead(services: LaneServices, owner: str | None) -> bool:

@@ -1,0 +1,1 @@
+"""For everybody who builds on this package: conformance runner, contract suites for backends, measurements."""

@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
+from typing import Any
 
 from flowcraft_dagster.errors import FlowcraftError
 
@@ -93,16 +94,17 @@ class WorkerFleet:
         except asyncio.TimeoutError:
             raise FleetError(f"workers are not ready after {_START_SECONDS:g} s", folder=self._folder) from None
 
-    async def guard(self, work: asyncio.Future[object] | object) -> None:
+    async def guard(self, work: Coroutine[Any, Any, None]) -> None:
         """Await ``work``, and stop it when the fleet cannot keep its workers.
 
         Raises:
             FleetError: workers end as soon as they start.
         """
-        task = asyncio.ensure_future(work)  # type: ignore[arg-type]
         failure = self._failure
         if failure is None:
+            work.close()
             raise FleetError("the fleet was not started", folder=self._folder)
+        task = asyncio.ensure_future(work)
         try:
             await asyncio.wait({task, failure}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -198,5 +200,3 @@ class WorkerFleet:
             self._failure.set_exception(
                 FleetError(f"workers end as soon as they start, with code {code}: {last}", folder=self._folder)
             )
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ from flowcraft_dagster.backends.embedded.locks import Turnstile
 from flowcraft_dagster.backends.embedded.presence import Presence
 from flowcraft_dagster.backends.embedded.reader import Reader
 from flowcraft_dagster.backends.embedded.requests import EmbeddedRequestQueue
-from flowcraft_dagster.backends.embedded.schema import check_schema, create_tables, read_meta
+from flowcraft_dagster.backends.embedded.schema import check_schema, create_tables
 from flowcraft_dagster.backends.embedded.session import Session
 from flowcraft_dagster.backends.embedded.state import EmbeddedStateStore
 from flowcraft_dagster.backends.embedded.watcher import Watcher
@@ -132,14 +133,10 @@ class EmbeddedBackend:
             turnstile = Turnstile(self.home)
             try:
                 turnstile.enter()
-                connection = connect(self.path, synchronous=self._synchronous, patience=self._patience)
-                try:
-                    if not check_schema(connection, str(self.path)) and create_tables(
-                        connection, str(self.path), self._partitions
-                    ):
-                        made.append(str(self.path))
-                finally:
-                    connection.close()
+                if not self._find_tables():
+                    with closing(connect(self.path, patience=self._patience)) as connection:
+                        create_tables(connection, str(self.path), self._partitions)
+                    made.append(str(self.path))
             finally:
                 turnstile.leave()
                 turnstile.close()
@@ -147,12 +144,14 @@ class EmbeddedBackend:
             raise explain_failure(error, self.path) or error from error
         return made
 
+    def _find_tables(self) -> bool:
+        # Looked at without the right to write: a foreign file must stay as it is, even its journal mode.
+        with closing(connect(self.path, patience=self._patience, query_only=True)) as connection:
+            return check_schema(connection, str(self.path))
+
     def _begin(self) -> None:
         self._turnstile = Turnstile(self.home)
         presence = Presence(self.home / "members", stale_seconds=self._stale_seconds)
         reader = Reader(self.path)
         writer = Writer(self.path, self._turnstile, self._synchronous, self._patience)
         self.session.begin(writer, reader, Watcher(reader), presence)
-        meta = reader.ask(read_meta)
-        self.session.partitions = int(meta["partitions"])
-        self.session.topic_id = meta["requests_topic_id"]

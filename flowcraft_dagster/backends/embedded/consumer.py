@@ -225,7 +225,7 @@ class EmbeddedJobConsumer:
             # Whoever took this member for dead has removed its file as well.
             presence.leave(me)
             presence.hold(me)
-        dead = frozenset(name for name in view.members if name != me and presence.is_dead(name) is not False)
+        dead = frozenset(name for name in view.members if name != me and presence.is_silent(name))
         living = (view.members - dead) | {me}
         target = assign_partitions(living, view.holders)
         mine = {partition for partition, name in target.items() if name == me}

@@ -75,15 +75,20 @@ class Presence:
         self._seen.pop(name, None)
         self._find_file(name).unlink(missing_ok=True)
 
-    def is_dead(self, name: str) -> bool | None:
-        """Whether the holder of ``name`` is dead; None when there is no trace of it."""
+    def has_ended(self, name: str) -> bool:
+        """Whether the process that held ``name`` has ended; False when nothing is known of it."""
+        path = self._find_file(name)
+        return name not in self._held and path.exists() and self._is_free(path)
+
+    def is_silent(self, name: str) -> bool:
+        """Whether nothing is to be expected of the holder of ``name``: it has ended, is frozen, or left no trace."""
         if name in self._held:
             return False
         path = self._find_file(name)
         try:
             beat = path.read_bytes()
         except FileNotFoundError:
-            return None
+            return True
         if self._is_free(path):
             return True
         now = time.monotonic()

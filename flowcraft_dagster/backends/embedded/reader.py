@@ -59,7 +59,7 @@ class Reader:
         if here is not None:
             here.close()
             await asyncio.get_running_loop().run_in_executor(self._pool, self._there.close)
-            self._pool.shutdown(wait=False)
+            self._pool.shutdown()
 
     def _guard(self, question: Callable[[sqlite3.Connection], R], connection: sqlite3.Connection) -> R:
         try:

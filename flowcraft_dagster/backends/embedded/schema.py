@@ -36,11 +36,8 @@ def check_schema(connection: sqlite3.Connection, path: str) -> bool:
     return True
 
 
-def create_tables(connection: sqlite3.Connection, path: str, partitions: int) -> bool:
-    """Make all tables in one transaction, unless they are there.
-
-    Returns:
-        Whether they were made now.
+def create_tables(connection: sqlite3.Connection, path: str, partitions: int) -> None:
+    """Make all tables in one transaction, unless another process was faster.
 
     Raises:
         SchemaMismatch: see ``check_schema``.
@@ -49,7 +46,7 @@ def create_tables(connection: sqlite3.Connection, path: str, partitions: int) ->
     try:
         if check_schema(connection, path):
             connection.execute("ROLLBACK")
-            return False
+            return
         for statement in _read_statements():
             connection.execute(statement)
         connection.executemany(
@@ -67,7 +64,6 @@ def create_tables(connection: sqlite3.Connection, path: str, partitions: int) ->
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    return True
 
 
 def read_meta(connection: sqlite3.Connection) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from flowcraft_dagster.backends.embedded.failures import STORE
 from flowcraft_dagster.backends.embedded.presence import Presence
 from flowcraft_dagster.backends.embedded.reader import Reader
+from flowcraft_dagster.backends.embedded.schema import read_meta
 from flowcraft_dagster.backends.embedded.watcher import Watcher
 from flowcraft_dagster.backends.embedded.writer import WriteKind, Writer
 from flowcraft_dagster.errors import StoreUnavailable
@@ -21,14 +22,12 @@ class Session:
 
     Attributes:
         clock: wall time of leases, letters and requests.
-        partitions: partitions of the job queue, as the file says.
-        topic_id: identity of the request table.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.partitions = 0
-        self.topic_id = ""
+        self._partitions: int | None = None
+        self._topic_id: str | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None
         self._watcher: Watcher | None = None
@@ -37,11 +36,13 @@ class Session:
     def begin(self, writer: Writer, reader: Reader, watcher: Watcher, presence: Presence) -> None:
         """Use these from now on."""
         self._writer, self._reader, self._watcher, self._presence = writer, reader, watcher, presence
+        meta = reader.ask(read_meta)
+        self._partitions, self._topic_id = int(meta["partitions"]), meta["requests_topic_id"]
 
     async def end(self) -> None:
         """Close and forget them."""
         writer, reader, watcher, presence = self._writer, self._reader, self._watcher, self._presence
-        self._writer = self._reader = self._watcher = self._presence = None
+        self._writer = self._reader = self._watcher = self._presence = self._partitions = self._topic_id = None
         if watcher is not None:
             watcher.close()
         if writer is not None:
@@ -55,6 +56,16 @@ class Session:
     def is_open(self) -> bool:
         """Whether the backend is open."""
         return self._writer is not None
+
+    @property
+    def partitions(self) -> int:
+        """Partitions of the job queue, as the file says. Raises StoreUnavailable when the backend is not open."""
+        return self._require(self._partitions)
+
+    @property
+    def topic_id(self) -> str:
+        """Identity of the request table. Raises StoreUnavailable when the backend is not open."""
+        return self._require(self._topic_id)
 
     @property
     def writer(self) -> Writer:

@@ -49,7 +49,7 @@ class EmbeddedWorkerRegistry:
     def _build(self, row: Sequence[Any]) -> WorkerRecord:
         worker_id, slot, pid, host, state, started_at, seen_at, health = row
         record = WorkerRecord(worker_id, slot, pid, host, state, started_at, seen_at, json.loads(health))
-        if record.state == ALIVE and self._session.presence.is_dead(f"worker/{record.worker_id}"):
+        if record.state == ALIVE and self._session.presence.has_ended(f"worker/{record.worker_id}"):
             return replace(record, state=DEAD)
         return record
 

@@ -161,7 +161,9 @@ def _read_blueprint(prefix: str, key: str, document: Any) -> Blueprint:
     parse_blueprint({**document, "id": key})
     nodes = document.get("nodes")
     items = list(nodes.values()) if isinstance(nodes, dict) else nodes
-    return parse_blueprint({**document, "id": prefix + key, "nodes": [_prefix_reference(prefix, n) for n in items or ()]})
+    return parse_blueprint(
+        {**document, "id": prefix + key, "nodes": [_prefix_reference(prefix, n) for n in items or ()]}
+    )
 
 
 def _prefix_reference(prefix: str, node: Any) -> Any:

@@ -125,8 +125,10 @@ class CaseDriver:
 
     async def _answer(self, step: Answer) -> None:
         tree = await self._await(
-            lambda tree: tree.result.is_final
-            or (tree.is_paused and (tree.find_wait(step.node) is not None or not tree.has_timer))
+            lambda tree: (
+                tree.result.is_final
+                or (tree.is_paused and (tree.find_wait(step.node) is not None or not tree.has_timer))
+            )
         )
         found = tree.find_wait(step.node)
         if found is None:

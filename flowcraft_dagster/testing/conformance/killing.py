@@ -30,9 +30,7 @@ class Killer:
         at_work: how many victims ran a node.
     """
 
-    def __init__(
-        self, fleet: WorkerFleet, interval: float, is_at_work: Callable[[int], bool], seed: int
-    ) -> None:
+    def __init__(self, fleet: WorkerFleet, interval: float, is_at_work: Callable[[int], bool], seed: int) -> None:
         self._fleet = fleet
         self._interval = interval
         self._is_at_work = is_at_work

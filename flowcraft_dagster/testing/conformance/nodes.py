@@ -50,7 +50,7 @@ async def pick(ctx: NodeContext) -> Any:
 @nodes.node("put")
 async def put(ctx: NodeContext) -> Any:
     """``params.value`` if present, else the input, also written to the context's ``params.key``."""
-    value = ctx.params["value"] if "value" in ctx.params else ctx.input
+    value = ctx.params.get("value", ctx.input)
     ctx.context.set(ctx.params["key"], value)
     return value
 

@@ -160,7 +160,10 @@ class ConformanceRunner:
         killer, killing = None, None
         if self._options.kill_interval is not None and stage.fleet is not None:
             killer = Killer(
-                stage.fleet, self._options.kill_interval, lambda pid: self._is_at_work(stage.tally, pid), self._options.seed
+                stage.fleet,
+                self._options.kill_interval,
+                lambda pid: self._is_at_work(stage.tally, pid),
+                self._options.seed,
             )
             killing = asyncio.ensure_future(killer.run())
         room = asyncio.Semaphore(self._options.side_by_side)

@@ -1,0 +1,176 @@
+"""Reconciliation: an asset whose materialization is a pass over stalled runs, its job and its schedule."""
+
+# No `from __future__ import annotations`: Dagster reads the types of op parameters when the op is defined.
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final
+
+import dagster as dg
+from dagster import AssetExecutionContext
+from pydantic import Field
+
+from flowcraft_dagster.orchestration.checks import QUEUE_KEY, WAITING_KEY, WORKERS_KEY
+from flowcraft_dagster.orchestration.figures import tabulate
+from flowcraft_dagster.orchestration.following import RETRIES
+from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
+from flowcraft_dagster.orchestration.translator import RUNTIME_GROUP, make_runtime_key
+from flowcraft_dagster.runtime.reconciler import ReconciliationStats
+
+OP_NAME: Final = "reconcile_flowcraft_runs_op"
+JOB_NAME: Final = "reconcile_flowcraft_runs"
+SCHEDULE_NAME: Final = "reconcile_flowcraft_runs_schedule"
+RECONCILIATION_KEY: Final = make_runtime_key("reconciliation")
+STALLED_CHECK: Final = "no_stalled_runs"
+LEASE: Final = "reconciliation"
+LEASE_SECONDS: Final = 240.0
+"""Shorter than the time between two passes: one that was killed holds up none."""
+POOL: Final = "flowcraft_reconciliation"
+MAX_RUNTIME_SECONDS: Final = 1800
+MOST_LISTED: Final = 100
+
+UNFINISHED: Final = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+
+
+class ReconciliationConfig(dg.Config):
+    """How a pass is made."""
+
+    stalled_after_seconds: float = Field(
+        default=300.0, description="A running run that was not touched for so long counts as stalled."
+    )
+    everything: bool = Field(
+        default=False, description="Wake every live run, whatever its age: rebuilds the job queue after it was lost."
+    )
+
+
+def build_reconciliation_asset() -> dg.AssetsDefinition:
+    """The asset: each materialization is one pass, with its figures as metadata."""
+
+    @dg.multi_asset(
+        name=OP_NAME,
+        specs=[
+            dg.AssetSpec(
+                key=RECONCILIATION_KEY,
+                description="Passes over live runs: those that stand still are woken, so that a worker takes them up.",
+                group_name=RUNTIME_GROUP,
+                kinds={"flowcraft"},
+                # Another pass under way leaves nothing to do for this one.
+                skippable=True,
+            )
+        ],
+        check_specs=[dg.AssetCheckSpec(STALLED_CHECK, asset=RECONCILIATION_KEY, description="The pass woke no run.")],
+        retry_policy=RETRIES,
+        pool=POOL,
+    )
+    def reconciliation(
+        context: AssetExecutionContext, config: ReconciliationConfig, flowcraft: FlowcraftClientResource
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+        connection = flowcraft.connect()
+        owner = f"{context.run.run_id}/{time.monotonic_ns()}"
+        coordination = connection.backend.coordination
+        if not connection.call(coordination.acquire_lease(LEASE, owner, LEASE_SECONDS)):
+            context.log.warning("another pass is under way; nothing to do")
+            yield dg.AssetCheckResult(
+                asset_key=RECONCILIATION_KEY,
+                check_name=STALLED_CHECK,
+                passed=True,
+                description="another pass is under way",
+            )
+            return
+        began = time.monotonic()
+        reconciler = connection.app.reconciler(
+            connection.settings, backend=connection.backend, stalled_after=config.stalled_after_seconds
+        )
+        try:
+            stats = connection.call(reconciler.run(everything=config.everything))
+        finally:
+            connection.call(coordination.release_lease(LEASE, owner))
+        yield dg.MaterializeResult(
+            asset_key=RECONCILIATION_KEY, metadata=describe_pass(stats, time.monotonic() - began)
+        )
+        yield judge_pass(stats)
+
+    return reconciliation
+
+
+def build_reconciliation_job() -> Any:
+    """The job: one pass, then the checks of workers, queue and waiting runs."""
+    selection = dg.AssetSelection.assets(RECONCILIATION_KEY) | dg.AssetSelection.checks_for_assets(
+        RECONCILIATION_KEY, WORKERS_KEY, QUEUE_KEY, WAITING_KEY
+    )
+    return dg.define_asset_job(
+        JOB_NAME,
+        selection=selection,
+        description="Wakes workflow runs that stand still, and looks at workers, queue and waiting runs.",
+        executor_def=dg.in_process_executor,
+        tags={"dagster/max_runtime": str(MAX_RUNTIME_SECONDS)},
+    )
+
+
+def build_reconciliation_schedule(
+    *,
+    cron_schedule: str = "*/5 * * * *",
+    stalled_after_seconds: float = 300.0,
+    default_status: dg.DefaultScheduleStatus = dg.DefaultScheduleStatus.RUNNING,
+) -> dg.ScheduleDefinition:
+    """The schedule of ``reconcile_flowcraft_runs``; skips while the last pass goes on.
+
+    Args:
+        cron_schedule: when.
+        stalled_after_seconds: see :class:`ReconciliationConfig`.
+        default_status: whether it runs without a click.
+    """
+
+    @dg.schedule(
+        name=SCHEDULE_NAME,
+        cron_schedule=cron_schedule,
+        job_name=JOB_NAME,
+        default_status=default_status,
+        description="Reconciles workflow runs regularly.",
+    )
+    def reconcile_flowcraft_runs_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        # An old one that never ended was killed together with what would have noticed; it must not hold up others.
+        recent = datetime.now(timezone.utc) - timedelta(seconds=MAX_RUNTIME_SECONDS)
+        asked = dg.RunsFilter(job_name=JOB_NAME, statuses=list(UNFINISHED), created_after=recent)
+        going_on = context.instance.get_run_records(asked, limit=1)
+        if going_on:
+            return dg.SkipReason(f"the pass of run {going_on[0].dagster_run.run_id} goes on")
+        config = ReconciliationConfig(stalled_after_seconds=stalled_after_seconds)
+        return dg.RunRequest(run_config=dg.RunConfig(ops={OP_NAME: config}))
+
+    return reconcile_flowcraft_runs_schedule
+
+
+def describe_pass(stats: ReconciliationStats, seconds: float) -> dict[str, Any]:
+    """Figures of a pass as metadata; each is plotted."""
+    rows = [{"run": run_id, "what": "woken", "error": ""} for run_id in stats.reconciled_ids]
+    rows += [{"run": run_id, "what": "failed", "error": stats.errors.get(run_id, "")} for run_id in stats.failed_ids]
+    return {
+        "stalled": stats.stalled_runs,
+        "reconciled": stats.reconciled_runs,
+        "failed": stats.failed_runs,
+        "still_queued": stats.waiting_runs,
+        "scanned": stats.scanned_runs,
+        "seconds": round(seconds, 3),
+        "runs": tabulate({"run": "string", "what": "string", "error": "string"}, rows[:MOST_LISTED]),
+    }
+
+
+def judge_pass(stats: ReconciliationStats) -> dg.AssetCheckResult:
+    """The check that belongs to a pass."""
+    named = ", ".join(stats.stalled_ids[:5])
+    return dg.AssetCheckResult(
+        asset_key=RECONCILIATION_KEY,
+        check_name=STALLED_CHECK,
+        passed=not stats.stalled_runs,
+        severity=dg.AssetCheckSeverity.ERROR if stats.failed_runs else dg.AssetCheckSeverity.WARN,
+        description=f"{stats.stalled_runs} of {stats.scanned_runs} live runs stood still"
+        + (f": {named}" if named else ""),
+        metadata={"stalled": stats.stalled_runs, "failed": stats.failed_runs},
+    )

@@ -1,0 +1,153 @@
+"""Requests to start runs, as they lie in the request queue: how they are read, and the run ids made of their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, MessageError
+from flowcraft_dagster.ports.records import DeadLetter, RequestRange, RunRequest
+from flowcraft_dagster.runtime.client import AsyncClient, StartRequest
+from flowcraft_dagster.runtime.messages import is_run_id
+
+LETTER_SOURCE = "requests/"
+"""Beginning of the ``source`` of dead letters that were requests: they are replayed to the request queue."""
+
+CHUNK = 100
+
+
+def encode_request(request: StartRequest) -> bytes:
+    """A request as it is sent: ``{"blueprintId", "context", "runId"?}``."""
+    document: dict[str, Any] = {"blueprintId": request.blueprint_id, "context": dict(request.context)}
+    if request.run_id is not None:
+        document["runId"] = request.run_id
+    return orjson.dumps(document)
+
+
+def decode_request(value: bytes) -> StartRequest:
+    """Read a request.
+
+    Args:
+        value: JSON; ``blueprintId`` may be a whole number, ``context`` and ``runId`` may be absent.
+
+    Raises:
+        MessageError: it is none; says why.
+
+    Example:
+        >>> decode_request(b'{"blueprintId": 400, "context": {"n": 1}}').blueprint_id
+        '400'
+    """
+    try:
+        document = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise MessageError(f"not JSON ({error.msg})") from None
+    if not isinstance(document, dict):
+        raise MessageError("not a JSON object")
+    blueprint_id, context, run_id = (document.get(name) for name in ("blueprintId", "context", "runId"))
+    if isinstance(blueprint_id, int) and not isinstance(blueprint_id, bool):
+        blueprint_id = str(blueprint_id)
+    if not isinstance(blueprint_id, str) or not blueprint_id:
+        raise MessageError("'blueprintId' is not text")
+    if not isinstance(context, (Mapping, type(None))):
+        raise MessageError("'context' is not an object")
+    if run_id is not None and not is_run_id(run_id):
+        raise MessageError("'runId' is not text of 1 to 200 printable characters")
+    return StartRequest(blueprint_id, context or {}, run_id)
+
+
+def name_request(topic_id: str, request: RunRequest) -> str:
+    """Topic id, partition and offset as one name; the run id of a request without one of its own."""
+    return f"request-{topic_id}-{request.partition}-{request.offset}"
+
+
+@dataclass
+class StartedRequests:
+    """What became of requests.
+
+    Attributes:
+        run_ids: runs that were started now or before by the same request.
+        letter_ids: dead letters of requests that cannot be started.
+        reasons: why, by letter id.
+    """
+
+    run_ids: list[str] = field(default_factory=list)
+    letter_ids: list[str] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+async def start_requests(
+    client: AsyncClient, requests: RequestRange, now: float, tags: Mapping[str, str]
+) -> StartedRequests:
+    """Start the runs of a range of the request queue; repeated without harm.
+
+    Args:
+        client: starts the runs.
+        requests: which requests.
+        now: time for dead letters, seconds since 1970 UTC.
+        tags: labels for the runs.
+
+    Raises:
+        InfrastructureError: a server is away, or the requests are no longer there. What was started stays started.
+    """
+    outcome = StartedRequests()
+    found = await client.backend.requests.read_requests(requests)
+    for first in range(0, len(found), CHUNK):
+        readable: list[tuple[RunRequest, StartRequest]] = []
+        for request in found[first : first + CHUNK]:
+            name = name_request(requests.topic_id, request)
+            try:
+                wanted = decode_request(request.value)
+            except MessageError as error:
+                await _bury(client, requests.topic_id, request, error, now, outcome)
+                continue
+            run_id = wanted.run_id or name
+            readable.append((request, StartRequest(wanted.blueprint_id, wanted.context, run_id, tags)))
+        try:
+            outcome.run_ids += await client.start_many([wanted for _, wanted in readable])
+        except InfrastructureError:
+            raise
+        except FlowcraftError:
+            # One of them is refused: start each by itself. Those that were started by then are not started again.
+            for request, wanted in readable:
+                try:
+                    outcome.run_ids.append(await client.start(wanted))
+                except InfrastructureError:
+                    raise
+                except FlowcraftError as error:
+                    await _bury(client, requests.topic_id, request, error, now, outcome)
+    return outcome
+
+
+async def replay_letter(client: AsyncClient, letter: DeadLetter) -> None:
+    """Send a dead letter's bytes again to the queue it came from, and drop it."""
+    if letter.source.startswith(LETTER_SOURCE):
+        await client.backend.requests.send_requests([letter.value])
+        await client.backend.dead_letters.drop_letter(letter.letter_id)
+    else:
+        await client.backend.dead_letters.replay_letter(letter)
+
+
+async def _bury(
+    client: AsyncClient,
+    topic_id: str,
+    request: RunRequest,
+    error: FlowcraftError,
+    now: float,
+    outcome: StartedRequests,
+) -> None:
+    # The id depends on the place alone, so that a repetition keeps one letter.
+    letter = DeadLetter(
+        letter_id=name_request(topic_id, request),
+        key=b"",
+        value=request.value,
+        headers={},
+        source=f"{LETTER_SOURCE}{topic_id}/{request.partition}/{request.offset}",
+        reason=f"{error} {error.hint}".strip(),
+        at=now,
+    )
+    await client.backend.dead_letters.add_letter(letter)
+    outcome.letter_ids.append(letter.letter_id)
+    outcome.reasons[letter.letter_id] = letter.reason

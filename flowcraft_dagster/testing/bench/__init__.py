@@ -1,0 +1,1 @@
+"""Measures how much a backend does, with worker processes and data of its own."""
