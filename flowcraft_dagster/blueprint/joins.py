@@ -97,10 +97,9 @@ class StartableNodes:
         """What a taken edge from each distinct source needs; None for a source that never takes one."""
         found: dict[str, Needs | None] = {}
         for edge in self._graph.incoming[node_id]:
-            if not self._leads_back(edge):
-                needs = self._follow(edge)
-                before = found.get(edge.source)
-                found[edge.source] = before if needs is None else needs if before is None else _either(before, needs)
+            needs = self._follow(edge)
+            before = found.get(edge.source)
+            found[edge.source] = before if needs is None else needs if before is None else _either(before, needs)
         return found
 
     def _explain(self, node_id: str, sources: Mapping[str, Needs]) -> DeadJoin:
@@ -164,9 +163,6 @@ class StartableNodes:
         around = self._loops[node_id]
         kept = [(router, outcomes) for router, outcomes in needs.items() if self._loops[router] <= around]
         return dict(kept[-MAX_NEEDS:])
-
-    def _leads_back(self, edge: EdgeSpec) -> bool:
-        return edge.target in self._bodies and (edge.source == edge.target or edge.source in self._bodies[edge.target])
 
     def _is_all_join(self, node_id: str) -> bool:
         node = self._graph.blueprint.by_id[node_id]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import time
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import orjson
 
-from flowcraft_dagster.engine.json_codec import decode
 from flowcraft_dagster.errors import SizeLimitExceeded
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,7 +49,7 @@ class JsonValue(_Type):
             return value
         origin, data = self._read(value, param, ctx)
         try:
-            document = decode(data)
+            document = _decode(data)
         except ValueError as error:
             where = f" in '{origin}'" if origin else ""
             self.fail(f"not JSON{where}: {error}.", param, ctx)
@@ -115,6 +116,18 @@ class Seconds(_Type):
         if self._above_zero and seconds <= 0:
             self.fail("must be above zero.", param, ctx)
         return seconds
+
+
+def _decode(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        # This reader knows lone surrogates, which are legal in JavaScript's strings, but also NaN, which is no JSON.
+        return json.loads(data, parse_constant=_refuse_constant)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value")
 
 
 def _limit(data: bytes, what: str) -> bytes:

@@ -1,15 +1,15 @@
 """One materializable asset for every blueprint: *Materialize* starts a run, waits and records it."""
 
 # No `from __future__ import annotations`: Dagster reads the types of op parameters when the op is defined.
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 from dagster import AssetExecutionContext
 from pydantic import Field
 
-from flowcraft_dagster.blueprint import Blueprint
 from flowcraft_dagster.errors import WaitTimeout
+from flowcraft_dagster.orchestration.blueprint_choice import find_example
 from flowcraft_dagster.orchestration.catalogue import Catalogue, CatalogueEntry
 from flowcraft_dagster.orchestration.connection import Connection
 from flowcraft_dagster.orchestration.following import (
@@ -25,9 +25,6 @@ from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.orchestration.translator import make_slug
 from flowcraft_dagster.ports.records import COMPLETED
-
-EXAMPLE_CONTEXT: Final = "exampleContext"
-"""Key of a blueprint's metadata: a context that the launchpad offers."""
 
 
 class BlueprintRunConfig(dg.Config):
@@ -55,12 +52,6 @@ def build_blueprint_assets(catalogue: Catalogue, presenter: Presenter) -> list[d
         presenter: shows results.
     """
     return [_build_asset(entry, presenter) for entry in catalogue.entries.values()]
-
-
-def find_example(blueprint: Blueprint) -> dict[str, Any]:
-    """The context that a blueprint offers as an example in its metadata; empty where it offers none."""
-    example = blueprint.metadata.get(EXAMPLE_CONTEXT)
-    return dict(example) if isinstance(example, Mapping) else {}
 
 
 def _build_asset(entry: CatalogueEntry, presenter: Presenter) -> dg.AssetsDefinition:

@@ -18,6 +18,8 @@ from flowcraft_dagster.blueprint import Blueprint
 _WORDS: Final = frozenset({"", "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _NUMBER_START: Final = re.compile(r"[-+.\d]")
 MOST_LISTED: Final = 50
+EXAMPLE_CONTEXT: Final = "exampleContext"
+"""Key of a blueprint's metadata: a context that launchpads offer."""
 
 
 def make_choice_field(blueprint_ids: Iterable[str], default: str | None) -> dg.Field:
@@ -67,15 +69,21 @@ def match_blueprint_id(value: object, known: Iterable[str]) -> str:
 
 
 def find_default(blueprints: Mapping[str, Blueprint]) -> str | None:
-    """The blueprint to offer first: one that is no other's sub-flow, if there is one."""
+    """The blueprint to offer first: if there is one, one with an example that is no other's sub-flow."""
     children = {
         node.params.get("blueprintId")
         for blueprint in blueprints.values()
         for node in blueprint.nodes
         if node.kind == "subflow"
     }
-    roots = [id_ for id_ in blueprints if id_ not in children]
-    return next(iter([*roots, *blueprints]), None)
+    ranked = sorted(blueprints.values(), key=lambda found: (found.id in children, not find_example(found)))
+    return ranked[0].id if ranked else None
+
+
+def find_example(blueprint: Blueprint) -> dict[str, Any]:
+    """The context that a blueprint offers as an example in its metadata; empty where it offers none."""
+    example = blueprint.metadata.get(EXAMPLE_CONTEXT)
+    return dict(example) if isinstance(example, Mapping) else {}
 
 
 def _read_number(text: str) -> float | None:

@@ -34,6 +34,7 @@ def build_flowcraft_completion_sensor(
     *,
     name: str,
     job: Any = None,
+    job_name: str | None = None,
     asset_selection: Any = None,
     blueprint_ids: Iterable[str] | None = None,
     statuses: Iterable[str] = (COMPLETED,),
@@ -55,6 +56,7 @@ def build_flowcraft_completion_sensor(
     Args:
         name: the sensor's name.
         job: what to launch.
+        job_name: the same by name, for a job that is defined elsewhere in the location.
         asset_selection: what to materialize, in place of a job.
         blueprint_ids: only runs of these; None for all.
         statuses: only runs that ended so: ``completed``, ``failed``, ``cancelled``.
@@ -92,6 +94,7 @@ def build_flowcraft_completion_sensor(
     @dg.sensor(
         name=name,
         job=job,
+        job_name=job_name,
         asset_selection=asset_selection,
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
@@ -172,11 +175,11 @@ def build_follow_up_job(presenter: Presenter) -> dg.JobDefinition:
     return follow_up_flowcraft_runs
 
 
-def build_follow_up_sensor(job: dg.JobDefinition, default_status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
+def build_follow_up_sensor(default_status: dg.DefaultSensorStatus) -> dg.SensorDefinition:
     """The example's sensor: one launch a tick for all runs that have completed or failed."""
     return build_flowcraft_completion_sensor(
         name="flowcraft_completion_sensor",
-        job=job,
+        job_name=FOLLOW_UP_JOB,
         statuses=(COMPLETED, FAILED),
         request_fn=request_follow_up,
         runs_per_request=200,

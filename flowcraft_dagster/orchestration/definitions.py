@@ -127,7 +127,6 @@ def build_flowcraft_definitions(
             shown, dg.Definitions(assets=[entry.spec for entry in catalogue.entries.values()])
         )
     reacting = dg.DefaultSensorStatus.RUNNING if automation.reacting else dg.DefaultSensorStatus.STOPPED
-    start_job, follow_up = build_start_job(catalogue, presenter), build_follow_up_job(presenter)
     acting = dg.Definitions(
         assets=[
             *build_blueprint_assets(catalogue, presenter),
@@ -136,10 +135,10 @@ def build_flowcraft_definitions(
         ],
         asset_checks=[build_request_check()],
         jobs=[
-            start_job,
+            build_start_job(catalogue, presenter),
             build_requested_runs_job(),
             build_reconciliation_job(),
-            follow_up,
+            build_follow_up_job(presenter),
             *build_operator_jobs(),
         ],
         schedules=[
@@ -155,7 +154,7 @@ def build_flowcraft_definitions(
             build_flowcraft_run_request_sensor(
                 minimum_interval_seconds=automation.request_interval_seconds, default_status=sensor_status
             ),
-            build_follow_up_sensor(follow_up, reacting),
+            build_follow_up_sensor(reacting),
             *build_flowcraft_run_failure_sensors(default_status=reacting),
         ],
         resources={WORKER_KEY: FlowcraftWorkerResource(flowcraft=client)},

@@ -12,8 +12,12 @@ from dagster import OpExecutionContext
 from pydantic import Field
 
 from flowcraft_dagster.errors import WaitTimeout
-from flowcraft_dagster.orchestration.blueprint_assets import find_example
-from flowcraft_dagster.orchestration.blueprint_choice import find_default, make_choice_field, match_blueprint_id
+from flowcraft_dagster.orchestration.blueprint_choice import (
+    find_default,
+    find_example,
+    make_choice_field,
+    match_blueprint_id,
+)
 from flowcraft_dagster.orchestration.catalogue import Catalogue
 from flowcraft_dagster.orchestration.connection import Connection
 from flowcraft_dagster.orchestration.figures import sum_up

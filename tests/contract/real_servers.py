@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from flowcraft_dagster.backends.kafka.backend import KafkaBackend
+from flowcraft_dagster.backends.distributed import KafkaBackend
 from flowcraft_dagster.backends.kafka.settings import KafkaSettings
 from flowcraft_dagster.backends.redis.settings import RedisSettings
 from flowcraft_dagster.ports.backend import Backend

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,16 +79,23 @@ class CassandraRunIndex:
         directory: which buckets exist.
         listings: the projections.
         state: where the runs are.
+        now: wall clock, seconds since 1970 UTC.
     """
 
     def __init__(
-        self, session: CassandraSession, directory: BucketDirectory, listings: RunListings, state: StateStore
+        self,
+        session: CassandraSession,
+        directory: BucketDirectory,
+        listings: RunListings,
+        state: StateStore,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        self._now = now
         self._session = session
         self._directory = directory
         self._listings = listings
         self._state = state
-        self._timers = TimerTable(session, directory)
+        self._timers = TimerTable(session, directory, now)
 
     async def list_runs(self, query: RunQuery) -> tuple[RunHeader, ...]:
         """See ``RunIndex.list_runs``.
@@ -144,7 +151,7 @@ class CassandraRunIndex:
             found += rows[: limit - len(found)]
             if len(found) >= limit:
                 break
-            is_past = find_end(FINISHED, bucket) < min(until, time.time() - FINISHED_CLOSE_SECONDS)
+            is_past = find_end(FINISHED, bucket) < min(until, self._now() - FINISHED_CLOSE_SECONDS)
             if not rows and is_past and moment is None:
                 await self._directory.close(FINISHED, bucket)
         if found:
@@ -175,7 +182,7 @@ class CassandraRunIndex:
     async def count_death(self, run_id: str, activation: str) -> int:
         """See ``RunIndex.count_death``. Raises StoreUnavailable."""
         # The id is chosen here, so that a repeated write counts once.
-        death = uuid_from_time(time.time())
+        death = uuid_from_time(self._now())
         await self._session.write("add_death", run_id, activation, death, self._session.settings.worker_ttl_seconds)
         rows = await self._session.read("count_deaths", run_id, activation)
         return int(rows[0][0])
@@ -201,9 +208,9 @@ class CassandraRunIndex:
         run_id, written_at = row[0], row[6] / 1_000_000
         if header is not None and header.is_final:
             await self._listings.publish(header)
-        elif header is not None or time.time() - written_at < ORPHAN_SECONDS:
+        elif header is not None or self._now() - written_at < ORPHAN_SECONDS:
             if self._is_old(place.bucket):
-                bucket = find_bucket(LIVE, time.time())
+                bucket = find_bucket(LIVE, self._now())
                 await self._directory.enter(LIVE, bucket)
                 entry = (run_id, row[1], row[2], row[3], False, place.scan_id)
                 await self._session.write("list_live", bucket, find_shard(run_id), *entry)
@@ -211,7 +218,7 @@ class CassandraRunIndex:
         await self._session.write("unlist_live", place.bucket, place.shard, run_id)
 
     def _is_old(self, bucket: int) -> bool:
-        return find_end(LIVE, bucket) < time.time() - CARRY_AFTER_SECONDS
+        return find_end(LIVE, bucket) < self._now() - CARRY_AFTER_SECONDS
 
     async def _list_live(self, query: RunQuery) -> list[RunHeader]:
         entries: dict[str, float] = {}

@@ -6,6 +6,7 @@ The head beside the facts is the truth. What stands here may lag behind it; the 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timezone
 
@@ -24,9 +25,13 @@ class RunListings:
     Args:
         session: the connection.
         directory: which buckets exist.
+        now: wall clock, seconds since 1970 UTC.
     """
 
-    def __init__(self, session: CassandraSession, directory: BucketDirectory) -> None:
+    def __init__(
+        self, session: CassandraSession, directory: BucketDirectory, now: Callable[[], float] = time.time
+    ) -> None:
+        self._now = now
         self._session = session
         self._directory = directory
 
@@ -92,7 +97,7 @@ class RunListings:
 
     async def _choose_moment(self, header: RunHeader) -> float:
         """Under which moment an end is listed: when it happened, or now if readers may have gone past that."""
-        run_id, now = header.run_id, time.time()
+        run_id, now = header.run_id, self._now()
         rows = await self._session.read("read_status", run_id)
         listed_at: float | None = rows[0][2] if rows else None
         if listed_at is not None:

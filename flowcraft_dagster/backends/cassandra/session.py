@@ -268,7 +268,7 @@ class CassandraSession:
         return bool(rows)
 
     async def run_cql(self, text: str, parameters: tuple[Any, ...] | None = None) -> Rows:
-        """A statement that is not prepared; for schema and health only, since it takes a thread. Raises StoreUnavailable."""
+        """A statement that is not prepared, on a thread: for schema and health only. Raises StoreUnavailable."""
 
         def execute() -> Rows:
             return list(self._require().execute(text, parameters, timeout=max(20.0, self.settings.request_seconds)))

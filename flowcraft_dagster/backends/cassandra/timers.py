@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flowcraft_dagster.backends.cassandra.buckets import TIMER, BucketDirectory, find_bucket, find_end
 from flowcraft_dagster.backends.cassandra.session import CassandraSession
@@ -30,9 +30,13 @@ class TimerTable:
     Args:
         session: the connection.
         directory: which buckets exist.
+        now: wall clock, seconds since 1970 UTC.
     """
 
-    def __init__(self, session: CassandraSession, directory: BucketDirectory) -> None:
+    def __init__(
+        self, session: CassandraSession, directory: BucketDirectory, now: Callable[[], float] = time.time
+    ) -> None:
+        self._now = now
         self._session = session
         self._directory = directory
         self._done_up_to: dict[int, float] = {}
@@ -80,9 +84,9 @@ class TimerTable:
             mark = open_timers[0].due_at
         else:
             mark = now
-            if first == float("-inf") and find_end(TIMER, bucket) < time.time() - CLOSE_AFTER_SECONDS:
+            if first == float("-inf") and find_end(TIMER, bucket) < self._now() - CLOSE_AFTER_SECONDS:
                 await self._close(bucket)
-        self._done_up_to[bucket] = min(mark, now - SETTLED_SECONDS, time.time() - SETTLED_SECONDS)
+        self._done_up_to[bucket] = min(mark, now - SETTLED_SECONDS, self._now() - SETTLED_SECONDS)
         return open_timers
 
     async def _close(self, bucket: int) -> None:

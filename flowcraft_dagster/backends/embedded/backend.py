@@ -130,6 +130,8 @@ class EmbeddedBackend:
             if not self.home.is_dir():
                 self.home.mkdir(parents=True, exist_ok=True)
                 made.append(str(self.home))
+            if self._find_tables():
+                return made  # without the lock, so that a process that hangs on to it keeps nobody from reading
             turnstile = Turnstile(self.home)
             try:
                 turnstile.enter()

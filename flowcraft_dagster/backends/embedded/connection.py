@@ -8,6 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+CHECKPOINT_PAGES = 4000
+"""Pages in the log (16 MB) from which on a commit moves them into the file; smaller stalls commits more often."""
+LOG_BYTES = 64_000_000
+"""What is left of the log file after it grew larger."""
 CHUNKS = (64, 16, 4, 1)
 """Rows of one INSERT. Few sizes, so that every statement stays prepared."""
 
@@ -35,7 +39,8 @@ def connect(
         else:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {synchronous}")
-            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         connection.execute("PRAGMA cache_size = -32768")
         connection.execute("PRAGMA temp_store = MEMORY")
     except BaseException:

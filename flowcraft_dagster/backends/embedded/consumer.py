@@ -206,8 +206,12 @@ class EmbeddedJobConsumer:
             self._changed.clear()
             try:
                 await self._regroup()
-            except FlowcraftError as error:
+            except InfrastructureError as error:
                 logger.warning("member %s cannot look after its partitions: %s", self.member_id, error)
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                # Without this loop the member would hold its partitions and never give one up.
+                logger.exception("member %s cannot look after its partitions", self.member_id)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _regroup(self) -> None:

@@ -28,7 +28,7 @@ class EmbeddedRunIndex:
 
     async def list_runs(self, query: RunQuery) -> tuple[RunHeader, ...]:
         """See ``RunIndex.list_runs``."""
-        return await self._session.reader.ask_apart(lambda connection: _list_runs(connection, query))
+        return await self._session.reader.ask_apart(lambda connection: list_from(connection, query))
 
     async def scan_live_runs(self, cursor: str | None, limit: int) -> Page:
         """See ``RunIndex.scan_live_runs``."""
@@ -86,7 +86,7 @@ class EmbeddedRunIndex:
         return await self._session.write(COUNT_DEATH, (run_id, activation))
 
 
-def _list_runs(connection: sqlite3.Connection, query: RunQuery) -> tuple[RunHeader, ...]:
+def list_from(connection: sqlite3.Connection, query: RunQuery) -> tuple[RunHeader, ...]:
     """The newest of the live runs and the newest of the ended ones, merged."""
     wanted = query.statuses or (LIVE_STATUSES | FINAL_STATUSES)
     narrow = " AND h.status IN (SELECT value FROM json_each(?))"
@@ -106,7 +106,7 @@ def _list_runs(connection: sqlite3.Connection, query: RunQuery) -> tuple[RunHead
         if query.blueprint_id is not None:
             sql += " AND f.blueprint_id = ?"
             values.append(query.blueprint_id)
-        sql += " ORDER BY f.finished_at DESC, f.run DESC LIMIT ?"
+        sql += " ORDER BY f.finished_at DESC, f.number DESC LIMIT ?"
         found += [row[1:] for row in connection.execute(sql, (*values, query.limit)).fetchall()]
     headers = sorted(((build_header(row), row[0]) for row in found), key=lambda pair: (pair[0].updated_at, pair[1]))
     return tuple(header for header, _ in reversed(headers))[: query.limit]

@@ -14,6 +14,8 @@ from flowcraft_dagster.ports.records import WorkerRecord
 
 ALIVE = "alive"
 DEAD = "dead"
+KEPT_SECONDS = 7 * 86_400.0
+"""Age from which the record of a worker that is seen no more is dropped."""
 _COLUMNS = "worker_id, slot, pid, host, state, started_at, seen_at, health"
 
 
@@ -32,7 +34,7 @@ class EmbeddedWorkerRegistry:
         name = f"worker/{record.worker_id}"
         if record.state == ALIVE:
             self._session.presence.hold(name)
-        await self._session.write(RECORD_WORKER, record)
+        await self._session.write(RECORD_WORKER, (record, record.seen_at - KEPT_SECONDS))
         if record.state != ALIVE:
             self._session.presence.leave(name)
 
@@ -54,15 +56,16 @@ class EmbeddedWorkerRegistry:
         return record
 
 
-def _record_workers(connection: sqlite3.Connection, records: Sequence[WorkerRecord]) -> list[None]:
+def _record_workers(connection: sqlite3.Connection, arguments: Sequence[tuple[WorkerRecord, float]]) -> list[None]:
     connection.executemany(
         "REPLACE INTO workers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (r.worker_id, r.slot, r.pid, r.host, r.state, r.started_at, r.seen_at, json.dumps(dict(r.health)))
-            for r in records
+            for r, _ in arguments
         ],
     )
-    return [None] * len(records)
+    connection.execute("DELETE FROM workers WHERE seen_at < ?", (min(oldest for _, oldest in arguments),))
+    return [None] * len(arguments)
 
 
 RECORD_WORKER = WriteKind(20, _record_workers)

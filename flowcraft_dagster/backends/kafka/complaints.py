@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from confluent_kafka import KafkaError
+
 logger = logging.getLogger(__name__)
 
 REPEAT_SECONDS = 60.0
@@ -44,9 +46,14 @@ class RepetitionFilter(logging.Filter):
 logger.addFilter(RepetitionFilter())
 
 
+def is_fatal(error: Any) -> bool:
+    """Whether the client that reports an error can do nothing more."""
+    return bool(error.fatal()) or error.code() in {KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID}
+
+
 def report_error(error: Any) -> None:
     """Log an error that concerns a whole client and not one request; librdkafka's ``error_cb``."""
-    if error.fatal():
+    if is_fatal(error):
         logger.error("librdkafka: %s", error.str())
     else:
         logger.warning("librdkafka: %s; it keeps trying", error.str())

@@ -90,6 +90,7 @@ class KafkaJobConsumer:
         self._failure: QueueUnavailable | None = None
         # Of the thread alone.
         self._is_paused = False
+        self._fatal: Any = None
 
     async def start(self, on_revoked: Revoked) -> None:
         """See ``JobConsumer.start``. Returns before partitions are assigned.
@@ -101,7 +102,7 @@ class KafkaJobConsumer:
         self._on_revoked = on_revoked
         config = {
             **self._settings.as_consumer(self._slot),
-            "error_cb": complaints.report_error,
+            "error_cb": self._on_error,
             "on_commit": self._after_commit,
         }
         try:
@@ -219,6 +220,8 @@ class KafkaJobConsumer:
 
     def _receive(self, consumer: Consumer) -> None:
         first = consumer.poll(POLL_SECONDS)
+        if self._fatal is not None:
+            raise KafkaException(self._fatal)
         if first is None:
             return
         messages = [first, *consumer.consume(BATCH_MESSAGES, 0)]
@@ -243,9 +246,16 @@ class KafkaJobConsumer:
         if arrived:
             self._call_loop(self._news.set)
 
+    def _on_error(self, error: Any) -> None:
+        """An error of the whole client; raised by the next round, since a callback cannot."""
+        if complaints.is_fatal(error):
+            self._fatal = error
+        else:
+            complaints.report_error(error)
+
     def _judge(self, error: Any) -> None:
         """Decide whether the consumer can live with an error."""
-        if error.fatal() or error.code() == KafkaError.FENCED_INSTANCE_ID:
+        if complaints.is_fatal(error):
             raise KafkaException(error)
         if error.code() == KafkaError._MAX_POLL_EXCEEDED:
             complaints.logger.warning("the process stood still for too long; its partitions went to others")
@@ -383,7 +393,7 @@ class KafkaJobConsumer:
 def _explain(error: KafkaException) -> str:
     cause = error.args[0] if error.args else error
     if isinstance(cause, KafkaError):
-        if cause.code() == KafkaError.FENCED_INSTANCE_ID:
+        if "group.instance.id" in cause.str():
             return "another worker has taken this slot"
         return cause.str()
     return str(cause)

@@ -154,7 +154,7 @@ class KafkaProducer:
 
     def _fail(self, topic: str, error: Any) -> None:
         """Raise what a delivery report said."""
-        if error.fatal():
+        if complaints.is_fatal(error):
             # This producer cannot go on; the next message gets a new one.
             logger.warning("the producer is replaced: %s", error.str())
             self._stop.set()

@@ -156,8 +156,8 @@ async def _load(
         "runs_per_s": round(options.runs / took, 1),
         "nodes": nodes,
         "nodes_per_s": round(nodes / took, 1),
-        "latency_ms": _describe(latencies),
-        "idle_latency_ms": _describe(idle),
+        "latency_ms": describe_seconds(latencies),
+        "idle_latency_ms": describe_seconds(idle),
         "worker_cpu_seconds": None if used is None else round(used, 2),
         "worker_cpu_ms_per_node": None if used is None else round(used / nodes * 1000, 3),
         "worker_peak_memory_mb": None if after is None else round(after.peak_bytes / 1e6, 1),
@@ -212,7 +212,7 @@ async def _check(client: AsyncClient, ends: dict[str, RunHeader], references: Se
             raise WrongResult(f"run {run_id} ended {result.status} with other outputs than in memory")
 
 
-def _describe(seconds: Sequence[float]) -> dict[str, float]:
+def describe_seconds(seconds: Sequence[float]) -> dict[str, float]:
     """Percentiles in milliseconds, by the nearest rank."""
     ranked = sorted(seconds)
     return {

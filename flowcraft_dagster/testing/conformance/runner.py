@@ -119,7 +119,7 @@ class ConformanceRunner:
     async def _open_stage(self, cases: list[Case]) -> AsyncIterator[_Stage]:
         if self._options.backend == "memory":
             tally = Tally()
-            async with LocalRuntime(make_app(cases, tally.take_event), RuntimeOptions(timer_seconds=0.02)) as local:
+            async with LocalRuntime(make_app(cases, tally.take_event), RuntimeOptions(timer_seconds=0.02, drain_seconds=1.0)) as local:
                 yield _Stage(local.client, tally, None)
             return
         with self._open_folder() as folder:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable, Mapping
 
 from flowcraft_dagster.backends.cassandra.buckets import BucketDirectory
 from flowcraft_dagster.backends.cassandra.index import CassandraRunIndex
@@ -11,6 +13,7 @@ from flowcraft_dagster.backends.cassandra.session import CassandraSession
 from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
 from flowcraft_dagster.backends.cassandra.state import CassandraStateStore
 from flowcraft_dagster.backends.cassandra.workers import CassandraWorkerRegistry
+from flowcraft_dagster.backends.environment import read_settings
 from flowcraft_dagster.backends.kafka.admin import KafkaAdmin
 from flowcraft_dagster.backends.kafka.letters import KafkaDeadLetters
 from flowcraft_dagster.backends.kafka.producer import KafkaProducer
@@ -22,6 +25,7 @@ from flowcraft_dagster.backends.redis.coordination import RedisCoordination
 from flowcraft_dagster.backends.redis.settings import RedisSettings
 from flowcraft_dagster.errors import FlowcraftError
 from flowcraft_dagster.ports.backend import HealthReport
+from flowcraft_dagster.ports.clock import Clock
 
 
 class KafkaBackend:
@@ -34,6 +38,7 @@ class KafkaBackend:
         kafka: the job queue.
         cassandra: the state store.
         redis: the coordination store.
+        now: wall clock, seconds since 1970 UTC.
 
     Example:
         >>> backend = KafkaBackend()  # every server on this machine, nothing connected yet
@@ -46,6 +51,7 @@ class KafkaBackend:
         kafka: KafkaSettings | None = None,
         cassandra: CassandraSettings | None = None,
         redis: RedisSettings | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.name = "kafka"
         self._kafka = kafka or KafkaSettings()
@@ -54,14 +60,31 @@ class KafkaBackend:
         self._producer = KafkaProducer(self._kafka)
         self._reader = KafkaReader(self._kafka)
         directory = BucketDirectory(self._session)
-        listings = RunListings(self._session, directory)
+        listings = RunListings(self._session, directory, now)
         self.state = CassandraStateStore(self._session, listings)
-        self.index = CassandraRunIndex(self._session, directory, listings, self.state)
+        self.index = CassandraRunIndex(self._session, directory, listings, self.state, now)
         self.workers = CassandraWorkerRegistry(self._session)
         self.jobs = KafkaJobQueue(self._kafka, self._producer, self._admin)
         self.dead_letters = KafkaDeadLetters(self._kafka, self._producer, self._admin, self._reader)
         self.requests = KafkaRequestQueue(self._kafka, self._producer, self._admin, self._reader)
         self.coordination = RedisCoordination(redis or RedisSettings(), self._has_ended)
+
+    @classmethod
+    def from_env(cls, environment: Mapping[str, str], clock: Clock | None = None) -> KafkaBackend:
+        """A backend from ``KAFKA_...``, ``CASSANDRA_...`` and ``REDIS_...`` variables; nothing is connected yet.
+
+        Every field of ``KafkaSettings``, ``CassandraSettings`` and ``RedisSettings`` is a variable, for example
+        ``KAFKA_BROKERS``, ``CASSANDRA_CONTACT_POINTS``, ``CASSANDRA_DATACENTER`` and ``REDIS_URL``.
+
+        Raises:
+            SettingsError: a value cannot be used; names the variable.
+        """
+        return cls(
+            read_settings(KafkaSettings, "KAFKA", environment),
+            read_settings(CassandraSettings, "CASSANDRA", environment),
+            read_settings(RedisSettings, "REDIS", environment),
+            time.time if clock is None else clock.now,
+        )
 
     async def open(self) -> None:
         """See ``Backend.open``; missing tables are no error yet, so that ``create_schema`` can follow.

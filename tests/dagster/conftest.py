@@ -1,0 +1,162 @@
+"""Fixtures: the sample app on the embedded backend, a worker in a thread, an instance of Dagster in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from flowcraft_dagster.app import Flowcraft
+from flowcraft_dagster.orchestration.catalogue import Catalogue, build_catalogue
+from flowcraft_dagster.orchestration.connection import Connection, close_connections, register_app
+from flowcraft_dagster.orchestration.definitions import FlowcraftAutomation, build_flowcraft_definitions
+from flowcraft_dagster.orchestration.labels import CLIENT_KEY
+from flowcraft_dagster.orchestration.presenter import Presenter
+from flowcraft_dagster.orchestration.resources import EmbeddedStoreResource, FlowcraftClientResource
+from flowcraft_dagster.orchestration.translator import FlowcraftDagsterTranslator
+from flowcraft_dagster.runtime.blocking_client import Client
+from flowcraft_dagster.runtime.system_clock import SystemClock
+from flowcraft_dagster.runtime.worker import Worker
+from flowcraft_dagster.settings import Settings
+from flowcraft_dagster.wiring import make_backend
+from tests.dagster.sample_app import app as sample_app
+
+HERE = Path(__file__).parent
+# Raised inside Dagster about its own use of itself and of pydantic.
+DAGSTER_WARNINGS = (
+    "ignore:The `__fields__` attribute is deprecated",
+    "ignore:InitResourceContext.dagster_run is deprecated",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            for warning in DAGSTER_WARNINGS:
+                item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+@dataclass
+class Site:
+    """A code location over a folder of its own."""
+
+    app: Flowcraft
+    home: Path
+    resource: FlowcraftClientResource
+    definitions: dg.Definitions
+    catalogue: Catalogue
+    instance: dg.DagsterInstance
+
+    @property
+    def connection(self) -> Connection:
+        return self.resource.connect()
+
+    @property
+    def client(self) -> Client:
+        return self.connection.client
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(home=self.home)
+
+    def sensor_context(self, cursor: str | None = None) -> dg.SensorEvaluationContext:
+        return dg.build_sensor_context(
+            instance=self.instance, cursor=cursor, resources={CLIENT_KEY: self.resource}, definitions=self.definitions
+        )
+
+    def tick(self, sensor_name: str, cursor: str | None = None) -> Any:
+        """Evaluate a sensor once, as the daemon does."""
+        sensor = self.definitions.get_sensor_def(sensor_name)
+        return sensor.evaluate_tick(self.sensor_context(cursor))
+
+    def report(self, tick: Any) -> None:
+        """Store the events of a tick, as the daemon does."""
+        for event in tick.asset_events:
+            self.instance.report_runless_asset_event(event)
+
+    def run_job(self, name: str, config: dict[str, Any] | dg.RunConfig | None = None, **more: Any) -> Any:
+        """Execute a job here and now."""
+        job = self.definitions.resolve_job_def(name)
+        more.setdefault("raise_on_error", False)
+        if config is not None:
+            more["run_config"] = config
+        return job.execute_in_process(instance=self.instance, **more)
+
+    def materialize(self, blueprint_id: str, config: dict[str, Any] | None = None) -> Any:
+        """Materialize the asset of a blueprint, without its checks."""
+        entry = self.catalogue.entries[blueprint_id]
+        job = self.definitions.resolve_job_def("__ASSET_JOB")
+        return job.execute_in_process(
+            instance=self.instance,
+            asset_selection=[entry.key],
+            run_config={"ops": {entry.op_name: {"config": config or {}}}},
+            raise_on_error=False,
+        )
+
+
+def make_site(app: Flowcraft, home: Path, instance: dg.DagsterInstance, **more: Any) -> Site:
+    backend = EmbeddedStoreResource(home=str(home), synchronous="NORMAL")
+    more.setdefault("automation", FlowcraftAutomation())
+    definitions = build_flowcraft_definitions(app, backend=backend, **more)
+    resource = FlowcraftClientResource(app=register_app(app), backend=backend)
+    catalogue = build_catalogue(app, FlowcraftDagsterTranslator(), Presenter())
+    return Site(app, home, resource, definitions, catalogue, instance)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+@pytest.fixture
+def site(tmp_path: Path, instance: dg.DagsterInstance) -> Iterator[Site]:
+    yield make_site(sample_app, tmp_path / "home", instance)
+    close_connections()
+
+
+class WorkerThread:
+    """A worker beside the test, as a process of its own would be."""
+
+    def __init__(self, app: Flowcraft, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+        self._ready = threading.Event()
+        self._worker: Worker | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="test-worker")
+
+    def start(self) -> None:
+        self._thread.start()
+        assert self._ready.wait(30)
+
+    def stop(self) -> None:
+        if self._loop is not None and self._worker is not None:
+            self._loop.call_soon_threadsafe(self._worker.stop)
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+    async def _work(self) -> None:
+        clock = SystemClock()
+        backend = make_backend(self._settings, clock)
+        await backend.open()
+        self._loop = asyncio.get_running_loop()
+        self._worker = self._app.worker(self._settings, backend=backend, clock=clock)
+        running = asyncio.ensure_future(self._worker.run())
+        await self._worker.ready.wait()
+        self._ready.set()
+        await running
+        await backend.close()
+
+
+@pytest.fixture
+def worker(site: Site) -> Iterator[WorkerThread]:
+    thread = WorkerThread(site.app, site.settings)
+    thread.start()
+    yield thread
+    thread.stop()

@@ -1,0 +1,58 @@
+"""A small app for the tests of the Dagster side: it adds, fails, waits, and takes as long as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from flowcraft_dagster.app import Flowcraft
+from flowcraft_dagster.engine.node import NodeContext
+
+app = Flowcraft()
+
+
+@app.node("double")
+async def double(ctx: NodeContext) -> Any:
+    """Twice the input."""
+    return ctx.input * 2
+
+
+@app.node("fail")
+async def fail(ctx: NodeContext) -> Any:
+    """Never succeeds."""
+    raise ValueError(f"cannot read {ctx.input}")
+
+
+@app.node("linger")
+async def linger(ctx: NodeContext) -> Any:
+    """Ends when it is cancelled."""
+    await asyncio.sleep(3600)
+
+
+def _chain(blueprint_id: str, *uses: str, **more: Any) -> dict[str, Any]:
+    nodes: list[dict[str, Any]] = [{"id": f"step{index}", "uses": kind} for index, kind in enumerate(uses, 1)]
+    nodes[0]["inputs"] = "n"
+    edges = [{"source": f"step{index}", "target": f"step{index + 1}"} for index in range(1, len(nodes))]
+    return {"id": blueprint_id, "nodes": nodes, "edges": edges, **more}
+
+
+SUM = "sum up / Grüße"
+app.add_blueprint(_chain("400", "double", "double"))
+app.add_blueprint(_chain(SUM, "double"))
+app.add_blueprint(_chain("fails", "fail"))
+app.add_blueprint(_chain("waits", "wait", "double"))
+app.add_blueprint(_chain("lingers", "linger"))
+app.add_blueprint(
+    {
+        "id": "parent",
+        "nodes": [
+            {
+                "id": "child",
+                "uses": "subflow",
+                "params": {"blueprintId": "400", "inputs": {"n": "n"}, "outputs": {"result": "step2"}},
+            }
+        ],
+        "edges": [],
+        "metadata": {"exampleContext": {"n": 3}},
+    }
+)

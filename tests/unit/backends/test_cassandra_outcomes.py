@@ -1,0 +1,171 @@
+"""What the state store makes of requests that were not answered."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import pytest
+
+from flowcraft_dagster.backends.cassandra.buckets import BucketDirectory
+from flowcraft_dagster.backends.cassandra.listings import RunListings
+from flowcraft_dagster.backends.cassandra.session import Answer, CassandraSession, Unanswered
+from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
+from flowcraft_dagster.backends.cassandra.state import CassandraStateStore
+from flowcraft_dagster.backends.cassandra.statements import HEAD_COLUMNS
+from flowcraft_dagster.errors import StoreUnavailable
+from flowcraft_dagster.ports.records import Commit, CommitOutcome, Row, RunHeader, Signal
+
+T = TypeVar("T")
+COMMIT = Commit("run-1", "mine", 1, 4, 1, "w", (Row("end/a", 5, b"{}"),), "running", 1.0)
+HEADER = RunHeader("run-1", "bp", "a" * 64, "b" * 64, "running", 0, None, 0, 1.0, 1.0)
+
+Step = Callable[[], Answer]
+
+
+def _fail() -> Answer:
+    raise Unanswered("no answer")
+
+
+def _apply() -> Answer:
+    return [(True,)], None
+
+
+def _refuse() -> Answer:
+    return [(False,)], None
+
+
+class ScriptedSession(CassandraSession):
+    """A session whose conditional statements follow a script; reads show what is stored."""
+
+    def __init__(self, steps: Sequence[Step], head: dict[str, Any] | None) -> None:
+        super().__init__(CassandraSettings(give_up_seconds=0.3), random.Random(1))
+        self.steps = list(steps)
+        self.head = head
+        self.sent: list[str] = []
+
+    async def bind(self, name: str, parameters: Sequence[Any]) -> Any:
+        return name
+
+    async def attempt(self, bound: Any, paging_state: bytes | None = None) -> Answer:
+        self.sent.append(bound)
+        return (self.steps.pop(0) if len(self.steps) > 1 else self.steps[0])()
+
+    async def read(self, name: str, *parameters: Any, serial: bool = False) -> list[tuple[Any, ...]]:
+        if name == "read_signal":
+            return [(b"theirs", "running")]
+        assert serial, "an unknown outcome was looked up without the serial level"
+        if self.head is None:
+            return []
+        return [("run-1", *(self.head.get(column) for column in HEAD_COLUMNS))]
+
+    async def write(self, name: str, *parameters: Any) -> None:
+        self.sent.append(name)
+
+    async def write_together(self, parts: Sequence[Any], *, atomic: bool = False) -> None:
+        self.sent.append(parts[0][0])
+
+
+def _head(**fields: Any) -> dict[str, Any]:
+    return {"status": "running", "epoch": 1, "run_seq": 4, "commit_id": "older", "started_at": 1.0, **fields}
+
+
+def _store(session: ScriptedSession) -> CassandraStateStore:
+    return CassandraStateStore(session, RunListings(session, BucketDirectory(session)))
+
+
+@pytest.mark.parametrize(
+    ("steps", "head", "outcome", "sent"),
+    [
+        ([_apply], _head(), CommitOutcome.APPLIED, 1),
+        ([_fail], _head(run_seq=5, commit_id="mine"), CommitOutcome.APPLIED, 1),
+        ([_fail, _apply], _head(), CommitOutcome.APPLIED, 2),
+        ([_fail, _fail, _apply], _head(), CommitOutcome.APPLIED, 3),
+        ([_fail], _head(epoch=2), CommitOutcome.STALE, 1),
+        ([_fail], _head(run_seq=5), CommitOutcome.STALE, 1),
+        ([_fail], _head(status="failed", run_seq=5), CommitOutcome.FINISHED, 1),
+        ([_fail], None, CommitOutcome.MISSING, 1),
+        ([_refuse], _head(run_seq=5, commit_id="mine"), CommitOutcome.APPLIED, 1),
+        ([_refuse], _head(), CommitOutcome.STALE, 1),
+        ([_refuse], _head(status="completed"), CommitOutcome.FINISHED, 1),
+    ],
+)
+def test_an_unanswered_commit_is_looked_up_and_repeated(
+    steps: list[Step], head: dict[str, Any] | None, outcome: CommitOutcome, sent: int
+) -> None:
+    session = ScriptedSession(steps, head)
+    assert asyncio.run(_store(session).commit(COMMIT)) is outcome
+    assert session.sent == ["commit_row"] * sent
+
+
+def test_a_server_that_stays_silent_is_away() -> None:
+    session = ScriptedSession([_fail], _head())
+    with pytest.raises(StoreUnavailable, match="commit: no answer"):
+        asyncio.run(_store(session).commit(COMMIT))
+    assert len(session.sent) > 2
+
+
+@pytest.mark.parametrize(
+    ("stored", "is_mine"),
+    [
+        ({"blueprint_id": "bp", "blueprint_hash": "a" * 64, "input_hash": "b" * 64}, True),
+        ({"blueprint_id": "bp", "blueprint_hash": "a" * 64, "input_hash": "c" * 64}, False),
+    ],
+)
+def test_an_unanswered_start_is_looked_up(stored: dict[str, Any], is_mine: bool) -> None:
+    session = ScriptedSession([_fail], _head(epoch=0, run_seq=0, updated_at=1.0, **stored))
+    there = asyncio.run(_store(session).create_run(HEADER, b"{}"))
+    assert (there is None) == is_mine
+
+
+def test_an_unanswered_signal_is_looked_up() -> None:
+    session = ScriptedSession([_fail], _head())
+    store = _store(session)
+    assert asyncio.run(store.add_signal("run-1", Signal("cancel", b"theirs"))) is None
+    assert asyncio.run(store.add_signal("run-1", Signal("cancel", b"mine"))) == Signal("cancel", b"theirs")
+
+
+def test_a_failed_projection_does_not_undo_a_commit() -> None:
+    class Deaf(ScriptedSession):
+        async def write_together(self, parts: Sequence[Any], *, atomic: bool = False) -> None:
+            raise StoreUnavailable("no answer", store="cassandra")
+
+    session = Deaf([_apply], _head(run_seq=5, updated_at=2.0))
+    ending = Commit("run-1", "mine", 1, 4, 1, "w", (), "awaiting", 1.0)
+    store = _store(session)
+    store._known["run-1"] = HEADER
+    assert asyncio.run(store.commit(ending)) is CommitOutcome.APPLIED
+
+
+def test_pauses_grow_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float, result: Any = None) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+
+    async def call() -> Awaitable[None]:
+        raise Unanswered("no answer")
+
+    async def drive() -> None:
+        session = CassandraSession(CassandraSettings(), random.Random(1))
+        calls = 0
+
+        async def count() -> None:
+            nonlocal calls
+            calls += 1
+            if calls < 9:
+                await call()
+
+        await session.insist("x", count)
+
+    asyncio.run(drive())
+    assert len(pauses) == 8
+    assert 0.01 <= pauses[0] <= 0.03
+    assert pauses[4] > pauses[0] * 3
+    assert max(pauses) <= 1.5

@@ -1,0 +1,230 @@
+"""Parts of the embedded backend, each by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from flowcraft_dagster.backends.embedded import EmbeddedBackend
+from flowcraft_dagster.backends.embedded.connection import BulkInsert
+from flowcraft_dagster.backends.embedded.index import list_from
+from flowcraft_dagster.backends.embedded.locks import LockFile, Turnstile
+from flowcraft_dagster.backends.embedded.presence import Presence
+from flowcraft_dagster.backends.embedded.writer import WriteKind
+from flowcraft_dagster.ports.records import COMPLETED, RequestRange, RunQuery
+from flowcraft_dagster.testing.contracts.samples import new_run, next_commit
+
+
+class SteppedClock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.time = 1_000_000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@pytest.fixture
+def clock() -> SteppedClock:
+    return SteppedClock()
+
+
+@pytest.fixture
+async def backend(tmp_path: Path, clock: SteppedClock) -> AsyncIterator[EmbeddedBackend]:
+    opened = EmbeddedBackend(tmp_path / "home", clock)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 15, 16, 17, 63, 64, 65, 200])
+def test_a_bulk_insert_writes_every_row_once(count: int) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE t (a INTEGER, b TEXT)")
+        BulkInsert("INSERT INTO t", 2).run(connection, [(place, f"b{place}") for place in range(count)])
+        assert connection.execute("SELECT * FROM t").fetchall() == [(place, f"b{place}") for place in range(count)]
+
+
+async def test_writes_asked_for_together_share_a_transaction(backend: EmbeddedBackend) -> None:
+    groups: list[int] = []
+
+    def note(connection: sqlite3.Connection, arguments: Sequence[int]) -> list[int]:
+        groups.append(len(arguments))
+        return list(arguments)
+
+    kind = WriteKind(0, note)
+    answers = await asyncio.gather(*(backend.session.write(kind, place) for place in range(100)))
+    assert answers == list(range(100))
+    assert groups == [100]
+
+
+async def test_a_failing_write_spoils_no_other(backend: EmbeddedBackend) -> None:
+    def insert(connection: sqlite3.Connection, names: Sequence[str]) -> list[None]:
+        for name in names:
+            connection.execute("INSERT INTO meta VALUES (?, 'x')", (name,))
+        return [None] * len(names)
+
+    kind = WriteKind(0, insert)
+    names = ["one", "format", "two", "version", "three"]
+    answers = await asyncio.gather(*(backend.session.write(kind, name) for name in names), return_exceptions=True)
+    assert [isinstance(answer, sqlite3.IntegrityError) for answer in answers] == [False, True, False, True, False]
+    rows = backend.session.reader.read("SELECT name FROM meta WHERE value = 'x' ORDER BY name")
+    assert rows == [("one",), ("three",), ("two",)]
+
+
+async def test_a_cancelled_caller_disturbs_nobody(backend: EmbeddedBackend) -> None:
+    header = await new_run(backend.state)
+    writing = [asyncio.ensure_future(backend.state.commit(next_commit(header, f"end/{place}"))) for place in range(3)]
+    await asyncio.sleep(0)
+    writing[0].cancel()
+    outcomes = await asyncio.gather(*writing, return_exceptions=True)
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    again = await backend.state.load_run(header.run_id)
+    assert again is not None
+    assert again.header.seq == 1
+
+
+def test_the_turnstile_is_fair_to_a_latecomer(tmp_path: Path) -> None:
+    turns: list[str] = []
+    inside = threading.Lock()
+    start = threading.Barrier(2)
+
+    def work(name: str) -> None:
+        turnstile = Turnstile(tmp_path)
+        start.wait()
+        for _ in range(200):
+            turnstile.enter()
+            assert inside.acquire(blocking=False), "two are inside"
+            turns.append(name)
+            time.sleep(0.0001)
+            inside.release()
+            turnstile.leave()
+        turnstile.close()
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    first_half = turns[:200]
+    assert 60 <= first_half.count("a") <= 140, "one of them starved"
+
+
+def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
+    held, observer = LockFile(tmp_path / "a.lock"), LockFile(tmp_path / "a.lock")
+    assert observer.is_free()
+    assert held.try_acquire()
+    assert not observer.is_free()
+    assert not observer.try_acquire()
+    held.close()
+    assert observer.is_free()
+    observer.close()
+
+
+def test_presence_tells_the_living_from_the_silent(tmp_path: Path) -> None:
+    mine = Presence(tmp_path, beat_seconds=0.02, stale_seconds=0.5)
+    seen = Presence(tmp_path, beat_seconds=0.02, stale_seconds=0.5)
+    assert seen.is_silent("a"), "who left no trace is not there"
+    assert not seen.has_ended("a"), "nothing is known of it"
+    mine.hold("a")
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        assert not seen.is_silent("a"), "it beats"
+        time.sleep(0.02)
+    mine.leave("a", forget=False)
+    assert seen.is_silent("a")
+    assert seen.has_ended("a")
+    mine.hold("b")
+    mine.close()
+    assert seen.has_ended("b")
+    seen.close()
+
+
+def test_presence_knows_a_frozen_one_by_its_silence(tmp_path: Path) -> None:
+    frozen = Presence(tmp_path, beat_seconds=3600.0)
+    seen = Presence(tmp_path, stale_seconds=0.2)
+    frozen.hold("a")
+    assert not seen.is_silent("a")
+    end = time.monotonic() + 10.0
+    while not seen.is_silent("a"):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert not seen.has_ended("a"), "its process still holds the lock"
+    frozen.close()
+    seen.close()
+
+
+async def test_old_requests_are_dropped_and_counted_as_lost(backend: EmbeddedBackend, clock: SteppedClock) -> None:
+    await backend.requests.send_requests([b"1", b"2", b"3"])
+    (first,) = await backend.requests.find_ranges({}, None, 100)
+    assert (first.end - first.start, first.lost) == (3, 0)
+    clock.time += 8 * 86_400
+    await backend.requests.send_requests([b"4"])
+    (left,) = await backend.requests.find_ranges({0: first.start + 1}, first.topic_id, 100)
+    assert (left.start, left.end, left.lost) == (first.end, first.end + 1, 2)
+    assert [request.value for request in await backend.requests.read_requests(left)] == [b"4"]
+    stale = RequestRange(first.topic_id, 0, first.start, first.end)
+    with pytest.raises(Exception, match="no longer there"):
+        await backend.requests.read_requests(stale)
+
+
+async def test_expired_leases_leave_nothing_behind(backend: EmbeddedBackend, clock: SteppedClock) -> None:
+    for place in range(50):
+        assert await backend.coordination.acquire_lease(f"note-{place}", "reconciler", 10.0)
+    clock.time += 11
+    assert await backend.coordination.acquire_lease("one-more", "reconciler", 10.0)
+    assert backend.session.reader.read("SELECT name FROM leases") == [("one-more",)]
+
+
+async def test_commits_leave_the_index_of_live_runs_alone(backend: EmbeddedBackend) -> None:
+    headers = [await new_run(backend.state) for _ in range(3)]
+    await backend.state.commit(next_commit(headers[0], "end/a", status=COMPLETED))
+    await backend.state.commit(next_commit(headers[1], "end/a"))
+    page = await backend.index.scan_live_runs(None, 10)
+    assert [header.run_id for header in page.headers] == [headers[1].run_id, headers[2].run_id]
+    assert backend.session.reader.read("PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_finish_numbers_are_never_used_twice(backend: EmbeddedBackend, clock: SteppedClock) -> None:
+    first = await new_run(backend.state)
+    await backend.state.commit(next_commit(first, "end/a", status=COMPLETED, now=1.0))
+    page = await backend.index.scan_finished_runs(None, clock.now(), 10)
+    await backend.state.delete_run(first.run_id)
+    second = await new_run(backend.state)
+    await backend.state.commit(next_commit(second, "end/a", status=COMPLETED, now=2.0))
+    rest = await backend.index.scan_finished_runs(page.cursor, clock.now(), 10)
+    assert [header.run_id for header in rest.headers] == [second.run_id]
+
+
+@pytest.mark.parametrize(
+    "query", [RunQuery(), RunQuery(blueprint_id="moderation", since=1.0), RunQuery(with_children=True)]
+)
+async def test_listings_read_no_table_from_end_to_end(backend: EmbeddedBackend, query: RunQuery) -> None:
+    plans = backend.session.reader.ask(lambda connection: _explain_listing(connection, query))
+    assert any("heads_live" in plan for plan in plans)
+    assert any("finished_by_" in plan for plan in plans)
+    scans = [plan for plan in plans if plan.startswith(("SCAN f", "SCAN r", "SCAN h"))]
+    assert all("USING INDEX" in plan for plan in scans), scans
+
+
+def _explain_listing(connection: sqlite3.Connection, query: RunQuery) -> list[str]:
+    statements: list[str] = []
+    connection.set_trace_callback(statements.append)
+    list_from(connection, query)
+    connection.set_trace_callback(None)
+    rows = [row for sql in statements for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()]
+    return [str(row[-1]) for row in rows]
