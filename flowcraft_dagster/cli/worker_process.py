@@ -148,7 +148,8 @@ class WorkerProcess:
         try:
             await server.start(self._health_port)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            # asyncio puts the address before it: the system's own words are enough.
+            reason = os.strerror(error.errno).lower() if error.errno else str(error)
             raise CommandFailed(
                 f"health port {self._health_port}: {reason}", "Choose another one, or 0 for a free one."
             ) from error

@@ -73,6 +73,7 @@ class Emitter:
         if self._run.state.is_cancelling:
             await self._cancel_children()
         if self._run.header.status in (AWAITING, RUNNING):
+            await _notify_parent(self._services, self._run.header)
             await _publish(self._services, self._run.header)
 
     async def start_child(self, opened: Opened) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import orjson
@@ -12,6 +12,8 @@ from flowcraft_dagster.ports.records import Message
 
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_ID_LENGTH = 200
+ATTEMPTS_HEADER = "flowcraft-attempts"
+"""How often a message was put back. A header, so that the value stays as it was received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,13 @@ def encode_job(job: JobMessage) -> Message:
         value = getattr(job, attribute)
         if value is not None:
             document[name] = value
-    if job.attempts:
-        document["attempts"] = job.attempts
-    return Message(key=job.run_id, value=orjson.dumps(document))
+    message = Message(key=job.run_id, value=orjson.dumps(document))
+    return put_back(message, job.attempts) if job.attempts else message
+
+
+def put_back(message: Message, attempts: int) -> Message:
+    """The same message with a note how often it was put back."""
+    return replace(message, headers={**message.headers, ATTEMPTS_HEADER: str(attempts)})
 
 
 def decode_job(message: Message) -> JobMessage:
@@ -83,10 +89,10 @@ def decode_job(message: Message) -> JobMessage:
         if value is not None and not isinstance(value, str):
             raise MessageError(f"'{name}' is not text")
         values[attribute] = value
-    attempts = document.get("attempts", 0)
-    if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 0:
-        raise MessageError("'attempts' is not a whole number")
-    return JobMessage(run_id=run_id, blueprint_id=blueprint_id, attempts=attempts, **values)
+    attempts = message.headers.get(ATTEMPTS_HEADER, "0")
+    if not attempts.isdecimal() or len(attempts) > 9:
+        raise MessageError(f"header '{ATTEMPTS_HEADER}' is not a whole number")
+    return JobMessage(run_id=run_id, blueprint_id=blueprint_id, attempts=int(attempts), **values)
 
 
 def is_run_id(value: Any) -> TypeGuard[str]:

@@ -30,7 +30,7 @@ from flowcraft_dagster.runtime.backoff import Patience
 from flowcraft_dagster.runtime.commit import Committer, OwnershipLost
 from flowcraft_dagster.runtime.isolation import Isolator
 from flowcraft_dagster.runtime.lane import RunLane
-from flowcraft_dagster.runtime.messages import JobMessage, decode_job, encode_job
+from flowcraft_dagster.runtime.messages import ATTEMPTS_HEADER, JobMessage, decode_job, encode_job, put_back
 from flowcraft_dagster.runtime.options import RuntimeOptions
 from flowcraft_dagster.runtime.services import LaneServices
 from flowcraft_dagster.runtime.timers import TimerService
@@ -280,7 +280,10 @@ class Worker:
             return
         logger.warning("run %s: %s; trying again in %.1f s", lane.run_id, error, pause)
         await self._parts.clock.sleep(pause)
-        await self._send_again(lane, JobMessage(lane.run_id, attempts=attempts + 1))
+        held = lane.take_deliveries()
+        messages = [put_back(delivery.message, attempts + 1) for delivery in held]
+        await self._patience.insist("put back", lambda: self._parts.backend.jobs.send(messages))
+        self._settle(held)
 
     async def _send_again(self, lane: RunLane, job: JobMessage) -> None:
         held = lane.take_deliveries()
@@ -299,7 +302,7 @@ class Worker:
             letter_id=f"{delivery.partition}-{delivery.offset}",
             key=message.key.encode("utf-8", "surrogateescape"),
             value=message.value,
-            headers=message.headers,
+            headers={name: value for name, value in message.headers.items() if name != ATTEMPTS_HEADER},
             source=f"{delivery.partition}/{delivery.offset}",
             reason=reason,
             at=self._parts.clock.now(),

@@ -72,6 +72,11 @@ class KafkaAdmin:
                 made.append(f"topic {name}")
         return made
 
+    async def delete_topic(self, name: str) -> None:
+        """Delete a topic with everything in it; it is gone a moment later."""
+        futures = self._require().delete_topics([name], request_timeout=self._settings.request_seconds)
+        await self._answer(name, futures[name])
+
     async def describe_topic(self, name: str) -> TopicFacts | None:
         """A topic's facts; None when there is no such topic."""
         futures = self._require().describe_topics(

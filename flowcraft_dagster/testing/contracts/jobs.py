@@ -260,6 +260,22 @@ class JobQueueContract(BackendContract):
             await self.eventually(is_empty, "both members could settle what they held")
 
     @on_backend
+    async def test_leaving_partitions_deliver_nothing_more(self, backend: Backend) -> None:
+        async with self.joined(backend) as first:
+            await self.share(backend, [first])
+            place_of = {delivery.message.key: delivery.partition for delivery in first.deliveries}
+            async with self.joined(backend, "slot-2") as second:
+                await self.until(first, lambda: bool(first.revoked), "the first member is asked to give up partitions")
+                messages = [Message(key, new_id("late").encode()) for key in place_of]
+                await backend.jobs.send(messages)
+                await asyncio.sleep(self.revoke_seconds / 3)
+                first.hold.set()
+                leaving = {x.value for x in messages if place_of[x.key] in first.revoked[0][0]}
+                assert leaving
+                await self.until(second, lambda: leaving <= set(second.values), "the next holder gets them")
+                assert not leaving & set(first.values)
+
+    @on_backend
     async def test_a_revoke_that_does_not_end_is_cut_short(self, backend: Backend) -> None:
         await backend.jobs.send(_messages(MANY))
         async with self.joined(backend) as first:

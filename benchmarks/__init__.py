@@ -1,0 +1,1 @@
+"""Measurements beside the TypeScript peer, on one stack and in one run."""

@@ -1,0 +1,70 @@
+"""The backend as a whole: schema, health, and what a person reads there."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import pytest
+
+from flowcraft_dagster.backends.distributed import KafkaBackend
+from flowcraft_dagster.backends.kafka.settings import KafkaSettings
+from flowcraft_dagster.backends.redis.settings import RedisSettings
+from tests.contract.conftest import Servers
+
+pytestmark = [pytest.mark.kafka, pytest.mark.cassandra, pytest.mark.redis]
+
+
+def test_schema_is_made_once_and_health_tells_what_is_missing(servers: Servers) -> None:
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    kafka = KafkaSettings(
+        brokers=servers.brokers,
+        jobs_topic=name,
+        letters_topic=f"{name}.dlq",
+        requests_topic=f"{name}.requests",
+        partitions=1,
+    )
+    redis = RedisSettings.model_validate({"url": servers.redis_url, "timeout_seconds": 2.0})
+
+    async def drive() -> None:
+        backend = KafkaBackend(kafka, servers.cassandra, redis)
+        reports = {report.name: report for report in await backend.check_health()}
+        assert not reports["kafka"].ok
+        assert "flowcraft-dagster init" in reports["kafka"].detail
+        made = await backend.create_schema()
+        assert sorted(made) == [f"topic {name}", f"topic {name}.dlq", f"topic {name}.requests"]
+        assert await backend.create_schema() == []
+        await backend.open()
+        reports = {report.name: report for report in await backend.check_health()}
+        assert all(report.ok for report in reports.values()), reports
+        assert "one partition serves one worker" in reports["kafka"].detail
+        assert "lag 0" in reports["kafka"].detail
+        assert "Cassandra " in reports["cassandra"].detail
+        assert "Redis " in reports["redis"].detail
+        await backend.close()
+        await backend.close()
+
+    asyncio.run(drive())
+
+
+def test_health_never_raises_and_shows_no_secret() -> None:
+    backend = KafkaBackend.from_env(
+        {
+            "KAFKA_BROKERS": "127.0.0.1:1",
+            "KAFKA_REQUEST_SECONDS": "0.5",
+            "CASSANDRA_PORT": "1",
+            "CASSANDRA_CONNECT_SECONDS": "0.5",
+            "CASSANDRA_USERNAME": "u",
+            "CASSANDRA_PASSWORD": "s3cr3t",
+            "REDIS_URL": "redis://u:s3cr3t@127.0.0.1:1/0",
+        }
+    )
+
+    async def drive() -> None:
+        reports = await backend.check_health()
+        assert [report.ok for report in reports] == [False, False, False]
+        assert "s3cr3t" not in str(reports)
+        assert "\n" not in "".join(report.detail for report in reports)
+        await backend.close()
+
+    asyncio.run(drive())

@@ -1,0 +1,221 @@
+"""What only Kafka has: strangers' messages, slots, topics that are made anew."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from flowcraft_dagster.backends.distributed import KafkaBackend
+from flowcraft_dagster.backends.kafka.admin import KafkaAdmin
+from flowcraft_dagster.backends.kafka.messages import encode_text
+from flowcraft_dagster.backends.kafka.producer import KafkaProducer, Record
+from flowcraft_dagster.backends.kafka.settings import KafkaSettings
+from flowcraft_dagster.errors import QueueUnavailable, SizeLimitExceeded
+from flowcraft_dagster.ports.queue import JobConsumer
+from flowcraft_dagster.ports.records import Delivery, Message
+from tests.contract.conftest import Servers
+from tests.contract.real_servers import eventually
+
+pytestmark = pytest.mark.kafka
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def settings(servers: Servers) -> KafkaSettings:
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    return KafkaSettings(
+        brokers=servers.brokers,
+        jobs_topic=name,
+        letters_topic=f"{name}.dlq",
+        requests_topic=f"{name}.requests",
+        group_id=f"{name}-group",
+        partitions=2,
+        session_seconds=1.5,
+        revoke_seconds=1,
+        delivery_seconds=5,
+        commit_seconds=0.2,
+    )
+
+
+def run_on(settings: KafkaSettings, scenario: Callable[[KafkaBackend], Awaitable[None]]) -> None:
+    async def drive() -> None:
+        backend = KafkaBackend(settings)
+        admin = KafkaAdmin(settings)
+        await admin.create_topics()
+        await admin.close()
+        try:
+            await scenario(backend)
+        finally:
+            await backend.close()
+
+    asyncio.run(drive())
+
+
+async def let_go(partitions: frozenset[int], seconds: float) -> None:
+    pass
+
+
+async def fetch(consumer: JobConsumer, count: int) -> list[Delivery]:
+    found: list[Delivery] = []
+
+    async def collect() -> None:
+        while len(found) < count:
+            found.extend(await consumer.fetch(100))
+
+    await asyncio.wait_for(collect(), PATIENCE)
+    return found
+
+
+def test_strangers_messages_are_delivered_as_they_are(settings: KafkaSettings) -> None:
+    async def scenario(backend: KafkaBackend) -> None:
+        strange = [
+            Record(None, b"no key", partition=0),
+            Record(b"no value", None, partition=0),
+            Record(b"\xff\xfe", b"\x00 not JSON", (("h", b"\xff"), ("h", b"last")), partition=0),
+        ]
+        producer = KafkaProducer(settings)
+        await producer.send(settings.jobs_topic, strange)
+        await producer.close()
+        consumer = backend.jobs.open_consumer("slot", "worker")
+        await consumer.start(let_go)
+        messages = [delivery.message for delivery in await fetch(consumer, 3)]
+        await consumer.close()
+        assert [message.key for message in messages[:2]] == ["", "no value"]
+        assert [message.value for message in messages] == [b"no key", b"", b"\x00 not JSON"]
+        assert encode_text(messages[2].key) == b"\xff\xfe"
+        assert messages[2].headers == {"h": "last"}
+
+    run_on(settings, scenario)
+
+
+def test_a_second_worker_in_a_slot_puts_the_first_out(settings: KafkaSettings) -> None:
+    async def scenario(backend: KafkaBackend) -> None:
+        first = backend.jobs.open_consumer("slot", "one")
+        await first.start(let_go)
+        await backend.jobs.send([Message("k", b"1")])
+        await fetch(first, 1)
+        second = backend.jobs.open_consumer("slot", "two")
+        await second.start(let_go)
+
+        async def until_dead() -> None:
+            while True:
+                await first.fetch(1)
+
+        with pytest.raises(QueueUnavailable, match="another worker has taken this slot") as ended:
+            await asyncio.wait_for(until_dead(), PATIENCE)
+        assert ended.value.fatal is True
+        assert [delivery.message.value for delivery in await fetch(second, 1)] == [b"1"]
+        await first.close()
+        await second.close()
+
+    run_on(settings, scenario)
+
+
+def test_a_restarted_worker_has_its_partitions_back_at_once(settings: KafkaSettings) -> None:
+    async def scenario(backend: KafkaBackend) -> None:
+        slow = settings.model_copy(update={"session_seconds": 20.0})
+        other = KafkaBackend(slow)
+        consumer = other.jobs.open_consumer("slot", "one")
+        await consumer.start(let_go)
+        await backend.jobs.send([Message("k", b"1")])
+        await fetch(consumer, 1)
+        await consumer.close()
+        again = other.jobs.open_consumer("slot", "two")
+        await again.start(let_go)
+        start = asyncio.get_running_loop().time()
+        await fetch(again, 1)
+        assert asyncio.get_running_loop().time() - start < 10
+        await again.close()
+        await other.close()
+
+    run_on(settings, scenario)
+
+
+def test_a_full_buffer_pauses_and_loses_nothing(settings: KafkaSettings) -> None:
+    async def scenario(backend: KafkaBackend) -> None:
+        values = [f"{place}".encode() for place in range(300)]
+        await backend.jobs.send([Message("k", value) for value in values])
+        small = KafkaBackend(settings.model_copy(update={"buffer_messages": 20}))
+        consumer = small.jobs.open_consumer("slot", "worker")
+        await consumer.start(let_go)
+        assert [delivery.message.value for delivery in await fetch(consumer, 300)] == values
+        await consumer.close()
+        await small.close()
+
+    run_on(settings, scenario)
+
+
+def test_a_missing_topic_is_named(settings: KafkaSettings) -> None:
+    async def drive() -> None:
+        backend = KafkaBackend(settings)
+        try:
+            with pytest.raises(QueueUnavailable, match="does not exist; make it with 'flowcraft-dagster init'"):
+                await backend.jobs.measure_lag()
+            with pytest.raises(QueueUnavailable, match="does not exist"):
+                await backend.requests.find_ranges({}, None, 1)
+            assert await backend.dead_letters.list_letters(5) == ()
+        finally:
+            await backend.close()
+
+    asyncio.run(drive())
+
+
+def test_too_large_a_request_is_refused_by_size(settings: KafkaSettings) -> None:
+    async def scenario(backend: KafkaBackend) -> None:
+        with pytest.raises(SizeLimitExceeded, match="2000000 bytes, over the limit"):
+            await backend.requests.send_requests([b"x" * 2_000_000])
+        await backend.requests.send_requests([b"small"])
+
+    run_on(settings, scenario)
+
+
+def test_a_broker_that_is_away_is_an_error_in_time(settings: KafkaSettings) -> None:
+    async def drive() -> None:
+        away = settings.model_copy(
+            update={"brokers": ("127.0.0.1:1",), "delivery_seconds": 1.0, "request_seconds": 1.0}
+        )
+        backend = KafkaBackend(away)
+        consumer = backend.jobs.open_consumer("slot", "worker")
+        await consumer.start(let_go)
+        try:
+            with pytest.raises(QueueUnavailable):
+                await asyncio.wait_for(backend.jobs.send([Message("k", b"1")]), PATIENCE)
+            with pytest.raises(QueueUnavailable):
+                await asyncio.wait_for(backend.jobs.measure_lag(), PATIENCE)
+            assert await consumer.fetch(1) == ()
+        finally:
+            await consumer.close()
+            await backend.close()
+
+    asyncio.run(drive())
+
+
+def test_a_topic_made_anew_is_read_from_its_beginning(settings: KafkaSettings) -> None:
+    async def scenario(backend: KafkaBackend) -> None:
+        await backend.requests.send_requests([b"1", b"2", b"3"])
+        ranges = await backend.requests.find_ranges({}, None, 10)
+        positions = {piece.partition: piece.end for piece in ranges}
+        admin = KafkaAdmin(settings)
+        await admin.delete_topic(settings.requests_topic)
+
+        async def is_gone() -> bool:
+            return await admin.describe_topic(settings.requests_topic) is None
+
+        await eventually(is_gone)
+        await admin.create_topics()
+        await admin.close()
+        fresh = KafkaBackend(settings)
+        await fresh.requests.send_requests([b"4"])
+        again = await fresh.requests.find_ranges(positions, ranges[0].topic_id, 10)
+        assert again[0].topic_id != ranges[0].topic_id
+        found = [request.value for piece in again for request in await fresh.requests.read_requests(piece)]
+        assert found == [b"4"]
+        with pytest.raises(QueueUnavailable, match="made anew"):
+            await fresh.requests.read_requests(ranges[0])
+        await fresh.close()
+
+    run_on(settings, scenario)
