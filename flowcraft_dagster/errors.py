@@ -4,7 +4,7 @@
 
     FlowcraftError                      base: message, hint, fields, retryable
     +-- BlueprintError                  a blueprint is refused (blueprint_id, node_id or edge, field)
-    |   +-- UnknownBlueprint            no blueprint with that id is known here
+    +-- UnknownBlueprint                no blueprint with that id is known here
     +-- ExpressionError                 an expression cannot be parsed or is over a limit
     +-- SerializationError              a value is not JSON (path)
     +-- SizeLimitExceeded               a context, output or file is over its limit
@@ -12,10 +12,10 @@
     +-- AppLoadError                    MODULE:ATTR does not lead to an app (target)
     +-- NodeError                       a node's own failure; ends its branch
     |   +-- FatalNodeError              no retry, no fallback
+    |   |   +-- NodeCrashLoop           the node killed its process again and again
+    |   |   +-- LoopLimitExceeded       a loop reached the limit of iterations
     |   +-- NodeTimeout                 one attempt ran longer than ``config.timeout``
     |   +-- NodeNotRegistered           no implementation for ``uses`` in this worker
-    |   +-- NodeCrashLoop               the node killed its process again and again
-    |   +-- LoopLimitExceeded           a loop reached the limit of iterations
     |   +-- SubflowFailed               the child run did not complete
     +-- RunError                        a request about a run cannot be carried out (run_id)
     |   +-- RunNotFound
@@ -28,10 +28,10 @@
     |   +-- WaitTimeout                 the caller's patience ended; the run goes on
     +-- MessageError                    a queue message cannot be read; goes to the dead letters
     +-- InfrastructureError             a server or disk is away; retryable, never fails a run
-        +-- StoreUnavailable
-        +-- QueueUnavailable
-        +-- StorageReadOnly
-        +-- SchemaMismatch              the store has a layout that is not ours
+    |   +-- StoreUnavailable
+    |   +-- QueueUnavailable
+    |   +-- StorageReadOnly
+    +-- SchemaMismatch                  the store has a layout that is not ours
 
 A message is built from the class's template and the fields, and ``hint`` says what to do next, so
 logs, tests and the command line agree on the wording.

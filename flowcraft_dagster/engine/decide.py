@@ -206,6 +206,9 @@ class RunState:
         self.children.pop(fact.key, None)
         if fact.kind not in WAITING_KINDS:
             self._busy.add(fact.key)
+        else:
+            # A sub-flow that waits for its next attempt has no child that runs.
+            self._busy.discard(fact.key)
         if fact.kind == "batch-scatter":
             self._put_output(activation, fact.output)
             items = [] if fact.value is None else fact.value.peek()

@@ -104,7 +104,12 @@ async def execute(execution: Execution, workshop: Workshop) -> Outcome:
         never = FatalNodeError(f"maxRetries is {config.max_retries}: the node was never called")
         return Failed(_describe(execution, attempt, never, workshop.time.now()))
     kind = execution.implementation
-    lifecycle = _Lifecycle(kind, execution) if isinstance(kind, type) and issubclass(kind, Node) else None
+    lifecycle: _Lifecycle | None = None
+    if isinstance(kind, type) and issubclass(kind, Node):
+        try:
+            lifecycle = _Lifecycle(kind, execution)
+        except Exception as error:  # noqa: BLE001 - also its constructor is the node's own
+            return Failed(_describe(execution, attempt, error, workshop.time.now()))
     while True:
         attempted = _Attempt(execution, workshop, attempt, lifecycle)
         error: BaseException
@@ -116,13 +121,15 @@ async def execute(execution: Execution, workshop: Workshop) -> Outcome:
             if attempted.is_ours():
                 raise
             error = caught
-        except (Exception, SystemExit, KeyboardInterrupt) as caught:  # noqa: BLE001 - any error of a node is its own
+        except GeneratorExit:
+            raise
+        except BaseException as caught:  # noqa: BLE001 - any error of a node is its own
             error = caught
         now = workshop.time.now()
         if isinstance(error, FatalNodeError) or attempted.is_last or attempt >= config.max_retries:
             await attempted.recover(error)
             return Failed(_describe(execution, attempt, error, now))
-        execution.report("node:retry", {"nodeId": execution.node.id, "attempt": attempt, "error": str(error)})
+        execution.report("node:retry", {"nodeId": execution.node.id, "attempt": attempt, "error": _tell(error)})
         delay = find_delay(config, attempt)
         attempt += 1
         if delay > LONGEST_INLINE_DELAY:
@@ -153,7 +160,7 @@ def _describe(execution: Execution, attempt: int, error: BaseException, now: flo
 
 def describe_failure(node_id: str, activation_key: str, attempt: int, error: BaseException, now: float) -> NodeFailure:
     """A failure as data; the exception itself goes no further."""
-    message = str(error) or type(error).__name__
+    message = _tell(error)
     return NodeFailure(
         node_id=node_id,
         activation=activation_key,
@@ -163,6 +170,13 @@ def describe_failure(node_id: str, activation_key: str, attempt: int, error: Bas
         fatal=isinstance(error, FatalNodeError),
         at=now,
     )
+
+
+def _tell(error: BaseException) -> str:
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # noqa: BLE001 - an exception's text is user code too
+        return f"{type(error).__name__}, whose text cannot be read"
 
 
 class _Lifecycle:
@@ -220,7 +234,7 @@ class _Attempt:
         timeout_ms = self.execution.node.config.timeout
         if timeout_ms is None:
             return await call()
-        task = asyncio.ensure_future(call())
+        task = asyncio.ensure_future(_contain(call))
         try:
             done, _ = await asyncio.wait({task}, timeout=timeout_ms / 1000)
         except asyncio.CancelledError:
@@ -332,6 +346,14 @@ class _Attempt:
             await self._invoke(self._lifecycle.node.recover, seen, self.ctx)
         except Exception:
             logger.warning("recover() of node '%s' failed", self.execution.node.id, exc_info=True)
+
+
+async def _contain(call: Callable[[], Awaitable[T]]) -> T:
+    try:
+        return await call()
+    except (SystemExit, KeyboardInterrupt) as error:
+        # Out of a task of its own they would end the event loop, and the worker with it.
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
 async def _settle(value: Any | Awaitable[Any]) -> None:

@@ -114,6 +114,12 @@ class Opened:
         # A delayed retry and what the attempt itself opens are two rows.
         return f"{'retry' if self.kind == 'retry' else 'open'}/{self.key}/{self.attempt}"
 
+    @property
+    def timer_key(self) -> str:
+        """Name of its timer within the run."""
+        # A delayed retry ends with the attempt it names, whose own time-out has another timer.
+        return f"{self.key}/{'retry-' if self.kind == 'retry' else ''}{self.attempt}"
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:

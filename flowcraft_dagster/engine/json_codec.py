@@ -86,6 +86,8 @@ def _simplify(value: Any, path: str, depth: int) -> Any:
             if member is not UNDEFINED:
                 plain[key] = _simplify(member, f"{path}.{key}", depth + 1)
         return plain
+    if isinstance(value, orjson.Fragment):
+        return decode(orjson.dumps(value))
     if isinstance(value, (list, tuple)):
         return [_simplify(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
     raise SerializationError(path=path, kind=type(value).__name__)

@@ -68,7 +68,9 @@ class RunContext:
         return self.read(key) is not UNDEFINED
 
     def set(self, key: str, value: Any) -> None:
-        """Write ``value`` (JSON) under ``key`` when this attempt succeeds."""
+        """Write ``value`` (JSON) under ``key`` when this attempt succeeds. Raises TypeError when the key is no text."""
+        if not isinstance(key, str):
+            raise TypeError(f"a context key must be text, not {type(key).__name__}")
         self._writes[key] = value
 
     def delete(self, key: str) -> None:

@@ -64,6 +64,8 @@ class SyncThreads:
             return await future
         except asyncio.CancelledError:
             with self._condition:
+                # Nobody waits for it any more: what has not begun does not begin.
+                self._jobs = deque(job for job in self._jobs if job[2] is not future)
                 if running.is_set() and not finished.is_set():
                     self.abandoned += 1
                     self._left.add(future)

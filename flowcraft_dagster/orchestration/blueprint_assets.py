@@ -13,12 +13,11 @@ from flowcraft_dagster.orchestration.blueprint_choice import find_example
 from flowcraft_dagster.orchestration.catalogue import Catalogue, CatalogueEntry
 from flowcraft_dagster.orchestration.connection import Connection
 from flowcraft_dagster.orchestration.following import (
-    RETRIES,
     cancelled_with_dagster_run,
     choose_run_id,
-    explained,
     follow_run,
     make_tags,
+    retried,
 )
 from flowcraft_dagster.orchestration.labels import RECORDER_TAG
 from flowcraft_dagster.orchestration.presenter import Presenter
@@ -64,12 +63,12 @@ def _build_asset(entry: CatalogueEntry, presenter: Presenter) -> dg.AssetsDefini
         ),
     }
 
-    @dg.multi_asset(name=entry.op_name, specs=[entry.spec], config_schema=fields, retry_policy=RETRIES)
+    @dg.multi_asset(name=entry.op_name, specs=[entry.spec], config_schema=fields)
     def blueprint_asset(
         context: AssetExecutionContext, flowcraft: FlowcraftClientResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
         config = BlueprintRunConfig(**context.op_execution_context.op_config)
-        with explained():
+        with retried(context.op_execution_context):
             result = _run(context, flowcraft.connect(), entry, config, presenter)
         yield result
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from flowcraft_dagster.errors import InfrastructureError
 from flowcraft_dagster.orchestration.connection import Connection
 from flowcraft_dagster.orchestration.figures import sum_up
-from flowcraft_dagster.orchestration.following import RETRIES, explained
+from flowcraft_dagster.orchestration.following import retried
 from flowcraft_dagster.orchestration.labels import BLUEPRINT_TAG, CLIENT_KEY, RUN_ID_TAG, STATUS_TAG
 from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
@@ -151,11 +151,11 @@ class FollowUpConfig(dg.Config):
 def build_follow_up_job(presenter: Presenter) -> dg.JobDefinition:
     """An example of a follow-up: a digest of runs that have ended, in the step's metadata."""
 
-    @dg.op(name=FOLLOW_UP_OP, retry_policy=RETRIES)
+    @dg.op(name=FOLLOW_UP_OP)
     def follow_up(context: OpExecutionContext, config: FollowUpConfig, flowcraft: FlowcraftClientResource) -> None:
         """Sums up workflow runs that have ended."""
-        client = flowcraft.get_client()
-        with explained():
+        with retried(context):
+            client = flowcraft.get_client()
             headers = [client.status(run_id) for run_id in config.run_ids]
             failed = [client.result(header.run_id) for header in headers if header.status == FAILED]
         for result in failed:

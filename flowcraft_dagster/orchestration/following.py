@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import dagster as dg
+from dagster import OpExecutionContext
 
 from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, RunFinished, RunNotFound, WaitTimeout
 from flowcraft_dagster.orchestration.labels import DAGSTER_RUN_TAG, KEEP_TAG, RECORDER_TAG
@@ -24,8 +25,8 @@ LOOK_SECONDS: Final = 1.0
 MOST_LINES: Final = 300
 """Log lines about nodes of one run."""
 
-RETRIES: Final = dg.RetryPolicy(max_retries=3, delay=5.0, backoff=dg.Backoff.EXPONENTIAL)
-"""For steps that may be repeated: a server that is away comes back."""
+MOST_RETRIES: Final = 3
+RETRY_SECONDS: Final = 5.0
 
 
 def choose_run_id(instance: dg.DagsterInstance, run: dg.DagsterRun, client: Client, suffix: str = "") -> str:
@@ -134,12 +135,19 @@ def cancelled_with_dagster_run(
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """An error that a repetition cannot mend becomes a failure of the step, with the hint what to do; no retries."""
+def retried(context: OpExecutionContext) -> Iterator[None]:
+    """Repeats a step when a server is away; any other error of ours becomes a failure with the hint what to do.
+
+    A retry policy on the op would do the first, but Dagster then repeats a step that was cancelled, too.
+
+    Args:
+        context: the step's.
+    """
     try:
         yield
-    except InfrastructureError:
-        raise
+    except InfrastructureError as error:
+        pause = RETRY_SECONDS * 2**context.retry_number
+        raise dg.RetryRequested(max_retries=MOST_RETRIES, seconds_to_wait=pause) from error
     except FlowcraftError as error:
         raise dg.Failure(f"{error}. {error.hint}".strip(), allow_retries=False) from error
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from flowcraft_dagster.engine.values import UNDEFINED
 from flowcraft_dagster.errors import RunFinished, RunNotFound
-from flowcraft_dagster.orchestration.following import RETRIES, explained
+from flowcraft_dagster.orchestration.following import retried
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource, FlowcraftWorkerResource
 from flowcraft_dagster.ports.records import LIVE_STATUSES, RunQuery
 from flowcraft_dagster.runtime.requests import replay_letter
@@ -59,12 +59,11 @@ def build_operator_jobs() -> list[dg.JobDefinition]:
 
 
 def _build_resume_job() -> dg.JobDefinition:
-    @dg.op(name="resume_flowcraft_run_op", retry_policy=RETRIES)
+    @dg.op(name="resume_flowcraft_run_op")
     def resume(context: OpExecutionContext, config: ResumeConfig, flowcraft: FlowcraftClientResource) -> None:
         """Answers a node that waits."""
-        client = flowcraft.get_client()
-        with explained():
-            activation = client.resume(
+        with retried(context):
+            activation = flowcraft.get_client().resume(
                 config.run_id,
                 config.node,
                 output=config.output if config.has_output else UNDEFINED,
@@ -83,24 +82,25 @@ def _build_resume_job() -> dg.JobDefinition:
 
 
 def _build_cancel_job() -> dg.JobDefinition:
-    @dg.op(name="cancel_flowcraft_runs_op", retry_policy=RETRIES)
+    @dg.op(name="cancel_flowcraft_runs_op")
     def cancel(context: OpExecutionContext, config: CancelConfig, flowcraft: FlowcraftClientResource) -> None:
         """Asks runs to end."""
-        client = flowcraft.get_client()
-        run_ids = list(config.run_ids)
-        if config.blueprint_id:
-            query = RunQuery(statuses=LIVE_STATUSES, blueprint_id=config.blueprint_id, limit=config.limit)
-            run_ids += [header.run_id for header in client.runs(query)]
         asked, ended = 0, 0
         unknown: list[str] = []
-        for run_id in dict.fromkeys(run_ids):
-            try:
-                client.cancel(run_id, config.reason)
-                asked += 1
-            except RunFinished:
-                ended += 1
-            except RunNotFound:
-                unknown.append(run_id)
+        with retried(context):
+            client = flowcraft.get_client()
+            run_ids = list(config.run_ids)
+            if config.blueprint_id:
+                query = RunQuery(statuses=LIVE_STATUSES, blueprint_id=config.blueprint_id, limit=config.limit)
+                run_ids += [header.run_id for header in client.runs(query)]
+            for run_id in dict.fromkeys(run_ids):
+                try:
+                    client.cancel(run_id, config.reason)
+                    asked += 1
+                except RunFinished:
+                    ended += 1
+                except RunNotFound:
+                    unknown.append(run_id)
         context.log.info("%d runs asked to end, %d had ended", asked, ended)
         context.add_output_metadata({"asked": asked, "had_ended": ended, "unknown": unknown})
         if unknown:
@@ -114,21 +114,22 @@ def _build_cancel_job() -> dg.JobDefinition:
 
 
 def _build_replay_job() -> dg.JobDefinition:
-    @dg.op(name="replay_flowcraft_dead_letters_op", retry_policy=RETRIES)
+    @dg.op(name="replay_flowcraft_dead_letters_op")
     def replay(context: OpExecutionContext, config: ReplayConfig, flowcraft: FlowcraftClientResource) -> None:
         """Sends dead letters to the queue they came from."""
-        connection = flowcraft.connect()
-        store, client = connection.backend.dead_letters, connection.client.asynchronous
-        if config.letter_ids:
-            found = [connection.call(store.read_letter(letter_id)) for letter_id in config.letter_ids]
-            unknown = [letter_id for letter_id, letter in zip(config.letter_ids, found) if letter is None]
-            letters = [letter for letter in found if letter is not None]
-        else:
-            unknown, letters = [], list(connection.call(store.list_letters(config.limit)))
-        # The newest come first in a listing; they are sent in the order in which they came.
-        for letter in sorted(letters, key=lambda letter: letter.at):
-            connection.call(replay_letter(client, letter))
-            context.log.info("sent %s again", letter.letter_id)
+        with retried(context):
+            connection = flowcraft.connect()
+            store, client = connection.backend.dead_letters, connection.client.asynchronous
+            if config.letter_ids:
+                found = [connection.call(store.read_letter(letter_id)) for letter_id in config.letter_ids]
+                unknown = [letter_id for letter_id, letter in zip(config.letter_ids, found) if letter is None]
+                letters = [letter for letter in found if letter is not None]
+            else:
+                unknown, letters = [], list(connection.call(store.list_letters(config.limit)))
+            # The newest come first in a listing; they are sent in the order in which they came.
+            for letter in sorted(letters, key=lambda letter: letter.at):
+                connection.call(replay_letter(client, letter))
+                context.log.info("sent %s again", letter.letter_id)
         context.add_output_metadata({"replayed": len(letters), "unknown": unknown})
         if unknown:
             raise dg.Failure(f"no such dead letter: {', '.join(unknown[:10])}", allow_retries=False)
@@ -141,10 +142,10 @@ def _build_replay_job() -> dg.JobDefinition:
 
 
 def _build_drain_job() -> dg.JobDefinition:
-    @dg.op(name="flowcraft_drain_op", retry_policy=RETRIES)
+    @dg.op(name="flowcraft_drain_op")
     def drain(context: OpExecutionContext, config: DrainConfig, flowcraft_worker: FlowcraftWorkerResource) -> None:
         """Works until nothing is left, or the time is up."""
-        with explained():
+        with retried(context):
             report = flowcraft_worker.drain(config.max_seconds, config.idle_seconds)
         context.log.info(
             "%s after %.1f s, %d messages left", "idle" if report.is_idle else "stopped", report.seconds, report.left

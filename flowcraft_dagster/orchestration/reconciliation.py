@@ -11,8 +11,9 @@ from dagster import AssetExecutionContext
 from pydantic import Field
 
 from flowcraft_dagster.orchestration.checks import QUEUE_KEY, WAITING_KEY, WORKERS_KEY
+from flowcraft_dagster.orchestration.connection import Connection
 from flowcraft_dagster.orchestration.figures import tabulate
-from flowcraft_dagster.orchestration.following import RETRIES
+from flowcraft_dagster.orchestration.following import retried
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.orchestration.translator import RUNTIME_GROUP, make_runtime_key
 from flowcraft_dagster.runtime.reconciler import ReconciliationStats
@@ -65,16 +66,15 @@ def build_reconciliation_asset() -> dg.AssetsDefinition:
             )
         ],
         check_specs=[dg.AssetCheckSpec(STALLED_CHECK, asset=RECONCILIATION_KEY, description="The pass woke no run.")],
-        retry_policy=RETRIES,
         pool=POOL,
     )
     def reconciliation(
         context: AssetExecutionContext, config: ReconciliationConfig, flowcraft: FlowcraftClientResource
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
-        connection = flowcraft.connect()
-        owner = f"{context.run.run_id}/{time.monotonic_ns()}"
-        coordination = connection.backend.coordination
-        if not connection.call(coordination.acquire_lease(LEASE, owner, LEASE_SECONDS)):
+        began = time.monotonic()
+        with retried(context.op_execution_context):
+            stats = make_pass(flowcraft.connect(), context.run.run_id, config)
+        if stats is None:
             context.log.warning("another pass is under way; nothing to do")
             yield dg.AssetCheckResult(
                 asset_key=RECONCILIATION_KEY,
@@ -83,20 +83,31 @@ def build_reconciliation_asset() -> dg.AssetsDefinition:
                 description="another pass is under way",
             )
             return
-        began = time.monotonic()
-        reconciler = connection.app.reconciler(
-            connection.settings, backend=connection.backend, stalled_after=config.stalled_after_seconds
-        )
-        try:
-            stats = connection.call(reconciler.run(everything=config.everything))
-        finally:
-            connection.call(coordination.release_lease(LEASE, owner))
-        yield dg.MaterializeResult(
-            asset_key=RECONCILIATION_KEY, metadata=describe_pass(stats, time.monotonic() - began)
-        )
+        yield dg.MaterializeResult(asset_key=RECONCILIATION_KEY, metadata=describe_pass(stats, time.monotonic() - began))
         yield judge_pass(stats)
 
     return reconciliation
+
+
+def make_pass(connection: Connection, owner: str, config: ReconciliationConfig) -> ReconciliationStats | None:
+    """Make one pass over the live runs, or none where another one is under way.
+
+    Two at once would do no harm, only the same work twice: so a lease is enough.
+
+    Raises:
+        InfrastructureError: the listing cannot be read; runs woken before stay woken.
+    """
+    coordination = connection.backend.coordination
+    owner = f"{owner}/{time.monotonic_ns()}"
+    if not connection.call(coordination.acquire_lease(LEASE, owner, LEASE_SECONDS)):
+        return None
+    try:
+        reconciler = connection.app.reconciler(
+            connection.settings, backend=connection.backend, stalled_after=config.stalled_after_seconds
+        )
+        return connection.call(reconciler.run(everything=config.everything))
+    finally:
+        connection.call(coordination.release_lease(LEASE, owner))
 
 
 def build_reconciliation_job() -> Any:

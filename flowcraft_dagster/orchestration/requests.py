@@ -16,7 +16,7 @@ from dagster import OpExecutionContext
 from pydantic import Field
 
 from flowcraft_dagster.errors import InfrastructureError
-from flowcraft_dagster.orchestration.following import RETRIES, explained
+from flowcraft_dagster.orchestration.following import retried
 from flowcraft_dagster.orchestration.labels import BATCH_TAG, CLIENT_KEY, DAGSTER_RUN_TAG
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.orchestration.translator import RUNTIME_GROUP, make_runtime_key
@@ -147,23 +147,26 @@ def build_flowcraft_run_request_sensor(
 def build_requested_runs_job() -> dg.JobDefinition:
     """The job that starts the runs of handed-over requests."""
 
-    @dg.op(name=OP_NAME, retry_policy=RETRIES, out=dg.Out(list, description="Ids of the workflow runs."))
+    @dg.op(name=OP_NAME, out=dg.Out(list, description="Ids of the workflow runs."))
     def start_requested_runs(
         context: OpExecutionContext, config: StartRequestedConfig, flowcraft: FlowcraftClientResource
     ) -> list[str]:
         """Starts the runs of requests; those that cannot be started become dead letters."""
-        connection = flowcraft.connect()
         run_ids: list[str] = []
         reasons: dict[str, str] = {}
-        tags = {DAGSTER_RUN_TAG: context.run.run_id}
-        for piece in config.ranges:
-            requests = RequestRange(piece.topic_id, piece.partition, piece.start, piece.end)
-            with explained():
+        with retried(context):
+            connection = flowcraft.connect()
+            for piece in config.ranges:
                 outcome = connection.call(
-                    start_requests(connection.client.asynchronous, requests, time.time(), tags)
+                    start_requests(
+                        connection.client.asynchronous,
+                        RequestRange(piece.topic_id, piece.partition, piece.start, piece.end),
+                        time.time(),
+                        {DAGSTER_RUN_TAG: context.run.run_id},
+                    )
                 )
-            run_ids += outcome.run_ids
-            reasons |= outcome.reasons
+                run_ids += outcome.run_ids
+                reasons |= outcome.reasons
         for letter_id, reason in list(reasons.items())[:MOST_SHOWN]:
             context.log.warning("%s became a dead letter: %s", letter_id, reason)
         metadata: dict[str, Any] = {

@@ -22,12 +22,11 @@ from flowcraft_dagster.orchestration.catalogue import Catalogue
 from flowcraft_dagster.orchestration.connection import Connection
 from flowcraft_dagster.orchestration.figures import sum_up
 from flowcraft_dagster.orchestration.following import (
-    RETRIES,
     cancelled_with_dagster_run,
     choose_run_id,
-    explained,
     follow_run,
     make_tags,
+    retried,
 )
 from flowcraft_dagster.orchestration.labels import RECORDER_TAG
 from flowcraft_dagster.orchestration.presenter import Presenter
@@ -99,13 +98,12 @@ def build_start_op(catalogue: Catalogue, presenter: Presenter, name: str = OP_NA
     @dg.op(
         name=name,
         config_schema=fields,
-        retry_policy=RETRIES,
         out=dg.Out(list, description="Ids of the workflow runs."),
         description="Starts workflow runs. Repeating the step starts nothing twice.",
     )
     def start_runs(context: OpExecutionContext, flowcraft: FlowcraftClientResource) -> list[str]:
         config = StartFlowcraftRunsConfig(**context.op_config)
-        with explained():
+        with retried(context):
             starter = _Starter(context, flowcraft.connect(), config, catalogue, presenter)
             contexts = config.list_contexts()
             return starter.start_one() if contexts is None else starter.start_batch(contexts)

@@ -33,7 +33,7 @@ class Emitter:
     async def prepare(self, facts: Sequence[Fact]) -> None:
         """Store the timers of facts that are about to be committed: never an open activation without its timer."""
         timers = [
-            Timer(fact.details["wakeAt"], self._run.run_id, f"{fact.key}/{fact.attempt}")
+            Timer(fact.details["wakeAt"], self._run.run_id, fact.timer_key)
             for fact in facts
             if isinstance(fact, Opened) and "wakeAt" in fact.details
         ]

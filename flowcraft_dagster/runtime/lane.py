@@ -100,14 +100,16 @@ class RunLane:
         """
         try:
             while True:
+                # Before the run is read: what arrives while it is read may be about something newer.
+                jobs, self._inbox = self._inbox, []
                 opening = await open_run(self._services, self.run_id)
                 self.is_live = opening.run is not None
                 if opening.run is None:
                     self._inbox.clear()
-                elif await self._drive_open(opening, opening.run):
+                elif await self._drive_open(opening, opening.run, jobs):
                     return
+                await pass_point(FaultPoint.BEFORE_SETTLE)
                 if not self._inbox:
-                    await pass_point(FaultPoint.BEFORE_SETTLE)
                     self._services.settle(self.take_deliveries())
                     return
         finally:
@@ -115,7 +117,7 @@ class RunLane:
             for task in self._tasks.values():
                 task.cancel()
 
-    async def _drive_open(self, opening: Opening, run: OwnedRun) -> bool:
+    async def _drive_open(self, opening: Opening, run: OwnedRun, jobs: list[JobMessage]) -> bool:
         """Drive an owned run; True when it was left with work to do, its messages unsettled."""
         services = self._services
         names = run.header.tags.get(ANCESTORS_TAG, "").split(",")
@@ -123,7 +125,6 @@ class RunLane:
         self._suspects = opening.suspects
         starter, writer, emitter = NodeStarter(services, run), ResultWriter(services, run), Emitter(services, run)
         signals = SignalReader(services, run, writer, emitter)
-        jobs, self._inbox = self._inbox, []
         if opening.is_fresh:
             services.emit("workflow:start", {"runId": run.run_id, "blueprintId": run.header.blueprint_id})
             facts: list[Fact] = []
@@ -148,7 +149,8 @@ class RunLane:
                     raise self._missing
                 if self._trouble is not None:
                     raise self._trouble
-                return bool(run.state.pending)
+                # A run that is being cancelled starts nothing more: it waits for its children, whose ends wake it.
+                return bool(run.state.pending) and not run.state.is_cancelling
             if not self._ended and not self._inbox:
                 self._moved.clear()
                 await self._moved.wait()

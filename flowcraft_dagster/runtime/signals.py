@@ -91,7 +91,7 @@ class SignalReader:
         return facts
 
     async def _look_at(self, opened: Opened, due: Iterable[str | None]) -> list[Fact]:
-        is_due = f"{opened.key}/{opened.attempt}" in due or (
+        is_due = opened.timer_key in due or (
             "wakeAt" in opened.details and opened.details["wakeAt"] <= self._services.clock.now()
         )
         if opened.kind == "sleep" and is_due:

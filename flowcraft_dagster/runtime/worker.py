@@ -248,18 +248,17 @@ class Worker:
             # Never claim again from here: whoever owns the partition gets a wake and decides.
             logger.info("%s; letting go of it", lost)
             self._services.count("ownership_lost")
-            await self._send_again(lane, JobMessage(lane.run_id))
+            await self._hand_back(lane, JobMessage(lane.run_id))
         except (UnknownBlueprint, NodeNotRegistered, RunNotFound) as error:
             await self._put_back(lane, error)
         except Exception:
             logger.exception("run %s: trouble in the runtime; it will be taken up again", lane.run_id)
             self._services.count("internal_errors")
             await self._parts.clock.sleep(self._parts.options.retry_max_seconds)
-            await self._send_again(lane, JobMessage(lane.run_id, attempts=lane.attempts))
+            await self._hand_back(lane, JobMessage(lane.run_id, attempts=lane.attempts))
         finally:
             self._lane_tasks.pop(lane, None)
-            if self._lanes.get(lane.run_id) is lane:
-                del self._lanes[lane.run_id]
+            self._forget(lane)
             if not self._lanes:
                 self._idle.set()
             self._balance()
@@ -270,20 +269,35 @@ class Worker:
         if isinstance(error, NodeNotRegistered):
             self.missing_kinds.add(error.uses)
         if isinstance(error, RunNotFound):
-            pause, limit = 0.1 * 2**attempts, options.unknown_run_attempts
+            pause, limit = 0.1 * 2 ** min(attempts, 10), options.unknown_run_attempts
         else:
             pause, limit = find_pause(attempts), count_pauses(options.unknown_blueprint_seconds)
         if attempts >= limit:
             logger.error("run %s: giving up after %d attempts: %s", lane.run_id, attempts, error)
+            self._forget(lane)
             for delivery in lane.take_deliveries():
                 await self._bury_and_settle(delivery, f"{error}. {error.hint}")
             return
         logger.warning("run %s: %s; trying again in %.1f s", lane.run_id, error, pause)
         await self._parts.clock.sleep(pause)
+        # Before they are sent: they may come back here at once, and must not go to the lane that ends now.
+        self._forget(lane)
         held = lane.take_deliveries()
+        # As they were received: should nobody ever handle them, the dead letters hold the original bytes.
         messages = [put_back(delivery.message, attempts + 1) for delivery in held]
-        await self._patience.insist("put back", lambda: self._parts.backend.jobs.send(messages))
+        if messages:
+            await self._patience.insist("put back", lambda: self._parts.backend.jobs.send(messages))
         self._settle(held)
+
+    def _forget(self, lane: RunLane) -> None:
+        if self._lanes.get(lane.run_id) is lane:
+            del self._lanes[lane.run_id]
+
+    async def _hand_back(self, lane: RunLane, job: JobMessage) -> None:
+        """Let go of a lane that is driven no more; a fresh message has its run taken up again."""
+        # Before it is sent: the message may come back here at once, and must not go to the lane that ends now.
+        self._forget(lane)
+        await self._send_again(lane, job)
 
     async def _send_again(self, lane: RunLane, job: JobMessage) -> None:
         held = lane.take_deliveries()

@@ -90,9 +90,13 @@ class WorkerFleet:
             FleetError: it takes too long.
         """
         try:
-            await asyncio.wait_for(asyncio.gather(*(seat.ready.wait() for seat in self._seats)), _START_SECONDS)
+            await asyncio.wait_for(self._wait_for_each(), _START_SECONDS)
         except asyncio.TimeoutError:
             raise FleetError(f"workers are not ready after {_START_SECONDS:g} s", folder=self._folder) from None
+
+    async def _wait_for_each(self) -> None:
+        for seat in self._seats:
+            await seat.ready.wait()
 
     async def guard(self, work: Coroutine[Any, Any, None]) -> None:
         """Await ``work``, and stop it when the fleet cannot keep its workers.

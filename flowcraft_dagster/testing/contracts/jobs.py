@@ -258,6 +258,7 @@ class JobQueueContract(BackendContract):
                 return await backend.jobs.measure_lag() == 0
 
             await self.eventually(is_empty, "both members could settle what they held")
+            assert all(seconds > 0 for _, seconds in first.revoked), "told of a loss that was a hand-over"
 
     @on_backend
     async def test_leaving_partitions_deliver_nothing_more(self, backend: Backend) -> None:
