@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -71,7 +71,8 @@ def find_loop_bodies(graph: BlueprintGraph, entry_node_ids: tuple[str, ...]) -> 
     """The nodes that each loop controller repeats.
 
     The body is what the controller's ``continue`` edges reach without passing it or a controller that lies on every
-    path to it, less what its other edges reach that way. A ``fallback`` counts as an edge.
+    path to it, less what its other edges reach that way. A ``fallback`` counts as an edge. What is outside of a loop
+    is outside of the loops in it as well.
 
     Args:
         graph: the blueprint's graph.
@@ -97,7 +98,25 @@ def find_loop_bodies(graph: BlueprintGraph, entry_node_ids: tuple[str, ...]) -> 
             outside.add(fallback)
         body = graph.reach(inside, frozenset(barrier))
         bodies[loop_id] = frozenset(body - _reach_into(graph, outside, body, frozenset(barrier)))
-    return bodies
+    around = mark_loops(graph, bodies)
+    return {
+        loop_id: frozenset(node_id for node_id in body if not around[loop_id] & ~around[node_id])
+        for loop_id, body in bodies.items()
+    }
+
+
+def mark_loops(graph: BlueprintGraph, bodies: Mapping[str, frozenset[str]]) -> dict[str, int]:
+    """The loops whose bodies a node belongs to, as the bits of a number.
+
+    Args:
+        graph: the blueprint's graph.
+        bodies: nodes of each loop by its controller; its order gives the bits.
+    """
+    marks = dict.fromkeys(graph.blueprint.by_id, 0)
+    for position, body in enumerate(bodies.values()):
+        for node_id in body:
+            marks[node_id] |= 1 << position
+    return marks
 
 
 def _reach_into(graph: BlueprintGraph, starts: set[str], body: set[str], barrier: frozenset[str]) -> set[str]:

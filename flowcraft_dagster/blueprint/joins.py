@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
+from flowcraft_dagster.blueprint.analysis import mark_loops
 from flowcraft_dagster.blueprint.graph import BlueprintGraph, find_components, number_components
 from flowcraft_dagster.blueprint.model import EdgeSpec
 
@@ -64,10 +65,10 @@ class StartableNodes:
         self._entries = frozenset(entry_node_ids)
         self._bodies = bodies
         self._with_failures = with_failures
-        self._loops: dict[str, set[str]] = {node_id: set() for node_id in graph.outgoing}
-        for loop_id, body in bodies.items():
-            for node_id in (loop_id, *body):
-                self._loops[node_id].add(loop_id)
+        self._loops = mark_loops(graph, bodies)
+        for position, loop_id in enumerate(bodies):
+            self._loops[loop_id] |= 1 << position
+        self._closed = self._find_closed_loops()
         self._routers = {node_id for node_id in graph.outgoing if self._is_router(node_id)}
         self._needs: dict[str, Needs] = {}
         self._settle()
@@ -97,6 +98,9 @@ class StartableNodes:
         """What a taken edge from each distinct source needs; None for a source that never takes one."""
         found: dict[str, Needs | None] = {}
         for edge in self._graph.incoming[node_id]:
+            if edge.target in self._closed and edge.source in self._bodies[edge.target]:
+                # The way back brings nothing new: whatever it needs, entering the loop needed first.
+                continue
             needs = self._follow(edge)
             before = found.get(edge.source)
             found[edge.source] = before if needs is None else needs if before is None else _either(before, needs)
@@ -160,9 +164,20 @@ class StartableNodes:
 
     def _leave_loops(self, needs: Needs, node_id: str) -> Needs:
         # A node in a loop may have another outcome in every iteration; outside of the loop all of them count.
-        around = self._loops[node_id]
-        kept = [(router, outcomes) for router, outcomes in needs.items() if self._loops[router] <= around]
+        outside = ~self._loops[node_id]
+        kept = [(router, outcomes) for router, outcomes in needs.items() if not self._loops[router] & outside]
         return dict(kept[-MAX_NEEDS:])
+
+    def _find_closed_loops(self) -> set[str]:
+        """Loops that are entered by way of their controller only."""
+        own = {loop_id: 1 << position for position, loop_id in enumerate(self._bodies)}
+        opened = 0
+        for entry in self._entries:
+            opened |= self._loops[entry] & ~own.get(entry, 0)
+        for source, targets in self._graph.successors.items():
+            for target in targets:
+                opened |= self._loops[target] & ~self._loops[source] & ~own.get(target, 0)
+        return {loop_id for loop_id, mark in own.items() if not opened & mark}
 
     def _is_all_join(self, node_id: str) -> bool:
         node = self._graph.blueprint.by_id[node_id]
@@ -171,7 +186,7 @@ class StartableNodes:
     def _is_router(self, node_id: str) -> bool:
         # A fallback of several nodes, or of one that is repeated, may run several times with another outcome each.
         owners = self._graph.owners.get(node_id, ())
-        if len(owners) > 1 or any(not self._loops[owner] <= self._loops[node_id] for owner in owners):
+        if len(owners) > 1 or any(self._loops[owner] & ~self._loops[node_id] for owner in owners):
             return False
         return len({self._outcome(edge) for edge in self._graph.outgoing[node_id]}) > 1
 

@@ -1,4 +1,4 @@
-"""``resume`` and ``cancel``: saying something to a run."""
+"""``resume``, ``cancel`` and ``retry``: saying something to a run."""
 
 from __future__ import annotations
 
@@ -80,3 +80,31 @@ def cancel(run_id: str, reason: str, as_json: bool) -> int:
 async def _cancel(run_id: str, reason: str) -> None:
     async with open_client() as client:
         await client.cancel(run_id, reason)
+
+
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        "flowcraft-dagster retry order-7",
+        "flowcraft-dagster retry order-7 --run-id order-7-second-try",
+    ],
+)
+@click.argument("run_id")
+@click.option("--run-id", "new_run_id", metavar="ID", help="Id of the new run; derived from the old one by default.")
+@json_option
+def retry(run_id: str, new_run_id: str | None, as_json: bool) -> int:
+    """Start a new run that goes on from what failed in the run RUN_ID.
+
+    What the failed or cancelled run committed is kept; the old run never changes. The same retry twice is one run.
+    """
+    started = asyncio.run(_retry(run_id, new_run_id))
+    if as_json:
+        show_json({"runId": started, "retryOf": run_id})
+    else:
+        click.echo(f"started run {started}, which goes on from run {run_id}")
+    return DONE
+
+
+async def _retry(run_id: str, new_run_id: str | None) -> str:
+    async with open_client() as client:
+        return await client.retry(run_id, new_run_id)

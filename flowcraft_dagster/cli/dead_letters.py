@@ -12,11 +12,12 @@ import click
 from flowcraft_dagster.cli.failures import DONE, FAILED, CommandFailed
 from flowcraft_dagster.cli.output import shorten, show_fields, show_json, show_table, show_time
 from flowcraft_dagster.cli.parameters import json_option
-from flowcraft_dagster.cli.session import open_backend
+from flowcraft_dagster.cli.session import open_backend, open_client
 from flowcraft_dagster.cli.taught import TaughtGroup
 from flowcraft_dagster.errors import FlowcraftError, one_line
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.records import DeadLetter
+from flowcraft_dagster.runtime.requests import replay_letter
 
 _ALL = 100_000
 
@@ -166,14 +167,15 @@ async def _find_ids(backend: Backend, letter_ids: tuple[str, ...], everything: b
 async def _replay(letter_ids: tuple[str, ...], everything: bool) -> tuple[list[str], dict[str, str]]:
     handled: list[str] = []
     failed: dict[str, str] = {}
-    async with open_backend() as backend:
+    async with open_client() as client:
+        backend = client.backend
         for letter_id in await _find_ids(backend, letter_ids, everything):
             try:
                 letter = await backend.dead_letters.read_letter(letter_id)
                 if letter is None:
                     failed[letter_id] = "there is no such letter"
                     continue
-                await backend.dead_letters.replay_letter(letter)
+                await replay_letter(client, letter)
                 handled.append(letter_id)
             except FlowcraftError as error:
                 failed[letter_id] = str(error)

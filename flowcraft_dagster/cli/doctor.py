@@ -117,16 +117,14 @@ async def examine(settings: Settings) -> tuple[list[Check], list[WorkerRecord]]:
         backend = make_backend(settings, SystemClock())
     except FlowcraftError as error:
         return [Check("settings", False, describe_error(error))], workers
+    is_open = True
     try:
         await backend.open()
     except FlowcraftError as error:
+        is_open = False
         checks.append(Check(backend.name, False, describe_error(error)))
-    checks.extend(
-        Check(report.name, report.ok, report.detail)
-        for report in await backend.check_health()
-        if checks == [] or report.name != backend.name
-    )
-    if all(check.ok for check in checks):
+    checks.extend(Check(report.name, report.ok, report.detail) for report in await backend.check_health())
+    if is_open:
         async for check in _examine_work(backend, settings, workers):
             checks.append(check)
     await backend.close()

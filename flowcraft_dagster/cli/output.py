@@ -43,11 +43,12 @@ def shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
-def show_time(moment: float | None) -> str:
+def show_time(moment: float | None, *, with_year: bool = True) -> str:
     """A moment (seconds since 1970 UTC) in local time; ``-`` where there is none."""
     if moment is None:
         return "-"
-    return datetime.fromtimestamp(moment, tz=timezone.utc).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    form = "%Y-%m-%d %H:%M:%S" if with_year else "%m-%d %H:%M:%S"
+    return datetime.fromtimestamp(moment, tz=timezone.utc).astimezone().strftime(form)
 
 
 def show_seconds(seconds: float | None) -> str:
@@ -80,8 +81,9 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-        for column in columns:
-            table.add_column(column)
+        for place, column in enumerate(columns):
+            # Names are copied, so only the last column, which is for reading, is broken into lines.
+            table.add_column(column, no_wrap=place < len(columns) - 1, overflow="fold")
         for row in clean:
             table.add_row(*(Text(cell) for cell in row))
         Console(highlight=False).print(table)

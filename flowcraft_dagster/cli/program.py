@@ -40,10 +40,12 @@ SECTIONS = {
         "runs": CommandPlace(f"{_HERE}.runs:runs", "List runs, the latest first."),
         "resume": CommandPlace(f"{_HERE}.answers:resume", "Answer a node that waits."),
         "cancel": CommandPlace(f"{_HERE}.answers:cancel", "End a run and its child runs."),
+        "retry": CommandPlace(f"{_HERE}.answers:retry", "Go on from what failed in an ended run."),
     },
     "Operate": {
         "worker": CommandPlace(f"{_HERE}.worker:worker", "Execute runs until stopped."),
         "reconcile": CommandPlace(f"{_HERE}.upkeep:reconcile", "Find runs that stand still and wake them."),
+        "forget": CommandPlace(f"{_HERE}.upkeep:forget", "Delete runs that ended long ago."),
         "init": CommandPlace(f"{_HERE}.upkeep:init", "Make the folders, tables and topics that are missing."),
         "dead-letters": CommandPlace(f"{_HERE}.dead_letters:dead_letters", "Messages nobody could handle."),
         "doctor": CommandPlace(f"{_HERE}.doctor:doctor", "Check settings, servers, workers and queues."),

@@ -46,7 +46,7 @@ def show_runs(headers: Sequence[RunHeader], *, with_children: bool) -> None:
             header.run_id,
             header.blueprint_id,
             header.status,
-            show_time(header.started_at),
+            show_time(header.started_at, with_year=False),
             show_seconds(took),
             shorten(header.reason or "", _SHOWN_REASON),
         ]

@@ -17,6 +17,7 @@ from flowcraft_dagster.cli.session import open_backend
 from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.errors import InfrastructureError, SettingsError
 from flowcraft_dagster.runtime.reconciler import Reconciler, ReconciliationStats
+from flowcraft_dagster.runtime.retention import forget_finished_runs
 from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.settings import Settings
 from flowcraft_dagster.wiring import make_backend
@@ -110,6 +111,31 @@ def stats_to_json(stats: ReconciliationStats) -> dict[str, Any]:
         "failedRuns": stats.failed_ids,
         "errors": stats.errors,
     }
+
+
+@click.command(
+    cls=TaughtCommand,
+    examples=[
+        "flowcraft-dagster forget --older-than-days 30",
+    ],
+)
+@click.option(
+    "--older-than-days", type=click.FloatRange(0), required=True, help="Only runs that ended longer ago than this."
+)
+@json_option
+def forget(older_than_days: float, as_json: bool) -> int:
+    """Delete finished runs that ended long ago, with everything stored of them. Live runs are never touched."""
+    deleted = asyncio.run(_forget(older_than_days * 86400))
+    if as_json:
+        show_json({"deleted": deleted})
+    else:
+        click.echo(f"deleted {deleted} finished runs")
+    return DONE
+
+
+async def _forget(seconds: float) -> int:
+    async with open_backend() as backend:
+        return await forget_finished_runs(backend, SystemClock().now() - seconds)
 
 
 @click.command(

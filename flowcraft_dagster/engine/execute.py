@@ -108,8 +108,8 @@ async def execute(execution: Execution, workshop: Workshop) -> Outcome:
     if isinstance(kind, type) and issubclass(kind, Node):
         try:
             lifecycle = _Lifecycle(kind, execution)
-        except Exception as error:  # noqa: BLE001 - also its constructor is the node's own
-            return Failed(_describe(execution, attempt, error, workshop.time.now()))
+        except Exception as broken:  # noqa: BLE001 - also its constructor is the node's own
+            return Failed(_describe(execution, attempt, broken, workshop.time.now()))
     while True:
         attempted = _Attempt(execution, workshop, attempt, lifecycle)
         error: BaseException

@@ -57,7 +57,7 @@ def _build_asset(entry: CatalogueEntry, presenter: Presenter) -> dg.AssetsDefini
     fields = {
         **BlueprintRunConfig.to_fields_dict(),
         "context": dg.Field(
-            dg.Permissive(),
+            dict,
             default_value=find_example(entry.blueprint),
             description=BlueprintRunConfig.model_fields["context"].description,
         ),

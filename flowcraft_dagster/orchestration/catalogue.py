@@ -78,9 +78,7 @@ def build_catalogue(app: Flowcraft, translator: FlowcraftDagsterTranslator, pres
             while spec.key in taken:
                 spec = spec.replace_attributes(key=dg.AssetKey([*spec.key.path, "default"]))
         taken[spec.key] = blueprint.id
-        entries[blueprint.id] = CatalogueEntry(
-            blueprint, spec, make_op_name("blueprint", blueprint.id), lint, problem
-        )
+        entries[blueprint.id] = CatalogueEntry(blueprint, spec, make_op_name("blueprint", blueprint.id), lint, problem)
     return Catalogue(entries)
 
 

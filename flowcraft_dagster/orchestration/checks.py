@@ -13,6 +13,7 @@ from flowcraft_dagster.errors import FlowcraftError, InfrastructureError
 from flowcraft_dagster.orchestration.catalogue import Catalogue, CatalogueEntry
 from flowcraft_dagster.orchestration.connection import Connection
 from flowcraft_dagster.orchestration.figures import sum_up
+from flowcraft_dagster.orchestration.following import retried
 from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.orchestration.translator import RUNTIME_GROUP, make_runtime_key
@@ -96,9 +97,7 @@ class Judgement:
         )
 
 
-def judge_runs(
-    connection: Connection, entry: CatalogueEntry, presenter: Presenter, limits: CheckLimits
-) -> Judgement:
+def judge_runs(connection: Connection, entry: CatalogueEntry, presenter: Presenter, limits: CheckLimits) -> Judgement:
     """Whether the latest runs of a blueprint succeeded. Raises InfrastructureError."""
     client = connection.client
     headers = client.runs(
@@ -161,9 +160,7 @@ def judge_runtime(connection: Connection, limits: CheckLimits) -> list[Judgement
     ]
 
 
-def build_checks(
-    catalogue: Catalogue, presenter: Presenter, limits: CheckLimits
-) -> list[dg.AssetChecksDefinition]:
+def build_checks(catalogue: Catalogue, presenter: Presenter, limits: CheckLimits) -> list[dg.AssetChecksDefinition]:
     """The checks of all blueprints and of the runtime.
 
     Args:
@@ -187,9 +184,13 @@ def build_checks(
     def flowcraft_runs(
         context: AssetCheckExecutionContext, flowcraft: FlowcraftClientResource
     ) -> Iterator[dg.AssetCheckResult]:
-        connection = flowcraft.connect()
-        for check in context.selected_asset_check_keys:
-            yield judge_runs(connection, entries[check.asset_key], presenter, limits).to_result()
+        with retried(context.op_execution_context):
+            connection = flowcraft.connect()
+            judged = [
+                judge_runs(connection, entries[check.asset_key], presenter, limits)
+                for check in context.selected_asset_check_keys
+            ]
+        yield from (judgement.to_result() for judgement in judged)
 
     @dg.multi_asset_check(
         name="flowcraft_blueprints",
@@ -233,12 +234,13 @@ def _build_runtime_checks(limits: CheckLimits) -> dg.AssetChecksDefinition:
     def flowcraft_runtime(
         context: AssetCheckExecutionContext, flowcraft: FlowcraftClientResource
     ) -> Iterator[dg.AssetCheckResult]:
-        judgements = judge_runtime(flowcraft.connect(), limits)
+        with retried(context.op_execution_context):
+            judgements = judge_runtime(flowcraft.connect(), limits)
         for key in (WORKERS_KEY, QUEUE_KEY, WAITING_KEY):
             figures: dict[str, Any] = {}
             for judgement in judgements:
                 figures |= judgement.metadata if judgement.key == key else {}
-            context.log_event(dg.AssetObservation(asset_key=key, metadata=figures))
+            context.op_execution_context.log_event(dg.AssetObservation(asset_key=key, metadata=figures))
         for judgement in judgements:
             yield judgement.to_result()
 

@@ -1,5 +1,4 @@
-"""Reacting to the end of workflow runs: launching a job or materializing assets when runs complete, fail or are
-cancelled."""
+"""Reacting to the end of workflow runs: they complete, fail or are cancelled, and something is launched."""
 
 # No `from __future__ import annotations`: Dagster reads the types of op parameters when the op is defined.
 import time
@@ -193,7 +192,9 @@ def request_follow_up(context: dg.SensorEvaluationContext, runs: Sequence[RunHea
     """The request of the example: the runs' ids go into the config of the op."""
     config = FollowUpConfig(run_ids=[run.run_id for run in runs])
     request = make_request(context, runs)
-    return dg.RunRequest(run_key=request.run_key, tags=request.tags, run_config=dg.RunConfig(ops={FOLLOW_UP_OP: config}))
+    return dg.RunRequest(
+        run_key=request.run_key, tags=request.tags, run_config=dg.RunConfig(ops={FOLLOW_UP_OP: config})
+    )
 
 
 def _read(

@@ -119,4 +119,3 @@ def close_connections() -> None:
 
 async def _open() -> None:
     """Nothing: calling it opens the backend."""
-

@@ -123,9 +123,7 @@ def build_flowcraft_definitions(
         resources={CLIENT_KEY: client},
     )
     if observe_only:
-        return dg.Definitions.merge(
-            shown, dg.Definitions(assets=[entry.spec for entry in catalogue.entries.values()])
-        )
+        return dg.Definitions.merge(shown, dg.Definitions(assets=[entry.spec for entry in catalogue.entries.values()]))
     reacting = dg.DefaultSensorStatus.RUNNING if automation.reacting else dg.DefaultSensorStatus.STOPPED
     acting = dg.Definitions(
         assets=[

@@ -35,9 +35,7 @@ def build_node_specs(
     return specs
 
 
-def _describe_nodes(
-    app: Flowcraft, blueprint: Blueprint, translator: FlowcraftDagsterTranslator
-) -> list[dg.AssetSpec]:
+def _describe_nodes(app: Flowcraft, blueprint: Blueprint, translator: FlowcraftDagsterTranslator) -> list[dg.AssetSpec]:
     back = find_back_edges(blueprint)
     pairs = {(edge.source, edge.target) for edge in blueprint.edges}
     pairs |= {(node.id, node.config.fallback) for node in blueprint.nodes if node.config.fallback is not None}

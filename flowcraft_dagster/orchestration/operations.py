@@ -24,7 +24,7 @@ class ResumeConfig(dg.Config):
     """An answer to a run that waits."""
 
     run_id: str = Field(description="The run.")
-    node: str = Field(description="The node that waits, 'parentNode/childNode' inside a sub-flow, or an activation key.")
+    node: str = Field(description="The node that waits; 'parentNode/childNode' in a sub-flow, or an activation key.")
     output: Any = Field(default=None, description="Becomes the node's output, JSON.")
     has_output: bool = Field(default=True, description="False leaves the node without an output.")
     action: str = Field(default="", description="Chooses the edges that are followed; empty for none.")
@@ -122,7 +122,9 @@ def _build_replay_job() -> dg.JobDefinition:
             store, client = connection.backend.dead_letters, connection.client.asynchronous
             if config.letter_ids:
                 found = [connection.call(store.read_letter(letter_id)) for letter_id in config.letter_ids]
-                unknown = [letter_id for letter_id, letter in zip(config.letter_ids, found) if letter is None]
+                unknown = [
+                    letter_id for letter_id, letter in zip(config.letter_ids, found, strict=True) if letter is None
+                ]
                 letters = [letter for letter in found if letter is not None]
             else:
                 unknown, letters = [], list(connection.call(store.list_letters(config.limit)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from flowcraft_dagster.blueprint import Blueprint, analyze_blueprint
@@ -120,8 +121,8 @@ def lay_out(blueprint: Blueprint, widths: Mapping[str, float]) -> Layout:
             places[chain[-1]] = _Place(POINT_WIDTH, layer)
         chain.append((target,))
         chains[source, target] = chain
-    rows = _order(places, chains.values())
-    _spread(rows, places, chains.values())
+    rows = _order(places, list(chains.values()))
+    _spread(rows, places, list(chains.values()))
     left = min((place.x - place.width / 2 for place in places.values()), default=0.0)
     right = max((place.x + place.width / 2 for place in places.values()), default=0.0) - left
     lanes = {pair: right + GAP_X * (1 + index / 2) for index, pair in enumerate(p for p in pairs if p in back)}
@@ -190,7 +191,7 @@ def _neighbours(chains: Chains) -> tuple[dict[tuple[str, ...], list[tuple[str, .
     above: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     below: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for chain in chains:
-        for upper, lower in zip(chain, chain[1:]):
+        for upper, lower in pairwise(chain):
             above.setdefault(lower, []).append(upper)
             below.setdefault(upper, []).append(lower)
     return above, below
@@ -218,7 +219,7 @@ def _order(places: Mapping[tuple[str, ...], _Place], chains: Chains) -> list[lis
 def _spread(rows: Sequence[list[tuple[str, ...]]], places: Mapping[tuple[str, ...], _Place], chains: Chains) -> None:
     """Give every place an x: near the mean of its neighbours, without overlaps."""
     for row in rows:
-        _settle(row, places, {key: 0.0 for key in row})
+        _settle(row, places, dict.fromkeys(row, 0.0))
     above, below = _neighbours(chains)
     for turn in range(ROUNDS):
         links = below if turn % 2 else above

@@ -51,7 +51,8 @@ def draw_svg(blueprint: Blueprint, picture: RunPicture | None = None) -> str:
     picture = picture or RunPicture()
     labels = {node.id: _label_node(node, picture.counts.get(node.id, 0)) for node in blueprint.nodes}
     widths = {
-        node_id: PADDING + CHARACTER_WIDTH * max(len(name), 0.85 * len(kind)) for node_id, (name, kind) in labels.items()
+        node_id: PADDING + CHARACTER_WIDTH * max(len(name), 0.85 * len(kind))
+        for node_id, (name, kind) in labels.items()
     }
     layout = lay_out(blueprint, widths)
     return "".join(_draw(blueprint, picture, layout, labels))

@@ -104,7 +104,12 @@ class Presenter:
         return tabulate(
             FAILURE_COLUMNS,
             [
-                {"run": result.run_id, "node": e.node_id, "error": e.type, "message": self.show_text("message", e.message)}
+                {
+                    "run": result.run_id,
+                    "node": e.node_id,
+                    "error": e.type,
+                    "message": self.show_text("message", e.message),
+                }
                 for result in results
                 for e in result.errors
             ],
@@ -114,7 +119,9 @@ class Presenter:
         """One line that names run, node and error."""
         unhandled: list[NodeFailure] = [error for error in result.errors if not error.handled] or list(result.errors)
         if not unhandled:
-            return f"run {result.run_id} {result.status}: {self.show_text('reason', result.reason or 'no reason given')}"
+            return (
+                f"run {result.run_id} {result.status}: {self.show_text('reason', result.reason or 'no reason given')}"
+            )
         error = unhandled[0]
         return f"run {result.run_id}, node '{error.node_id}': {error.type}: {self.show_text('message', error.message)}"
 

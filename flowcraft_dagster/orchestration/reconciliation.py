@@ -83,7 +83,9 @@ def build_reconciliation_asset() -> dg.AssetsDefinition:
                 description="another pass is under way",
             )
             return
-        yield dg.MaterializeResult(asset_key=RECONCILIATION_KEY, metadata=describe_pass(stats, time.monotonic() - began))
+        yield dg.MaterializeResult(
+            asset_key=RECONCILIATION_KEY, metadata=describe_pass(stats, time.monotonic() - began)
+        )
         yield judge_pass(stats)
 
     return reconciliation

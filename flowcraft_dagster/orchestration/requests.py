@@ -204,7 +204,9 @@ def build_request_check() -> dg.AssetChecksDefinition:
     """The check that tells of requests that were gone before they were read; the sensor evaluates it."""
 
     @dg.asset_check(
-        name=LOST_CHECK, asset=REQUESTS_KEY, description="No request was gone before it was read. Executing it acknowledges a loss that the sensor reported."
+        name=LOST_CHECK,
+        asset=REQUESTS_KEY,
+        description="No request was gone before it was read. Executing it acknowledges a reported loss.",
     )
     def no_requests_lost() -> dg.AssetCheckResult:
         # Only the sensor knows how far it was. A person who executes this has seen the loss.

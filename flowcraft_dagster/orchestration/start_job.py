@@ -229,9 +229,7 @@ class _Starter:
         return metadata
 
     def _cancelled_together(self, run_ids: list[str]) -> Any:
-        return cancelled_with_dagster_run(
-            self._client, run_ids, self._context.log, cancel=self._config.cancel_workflow
-        )
+        return cancelled_with_dagster_run(self._client, run_ids, self._context.log, cancel=self._config.cancel_workflow)
 
 
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -24,7 +24,9 @@ from flowcraft_dagster.ports.records import COMPLETED, FAILED, RunHeader
 from flowcraft_dagster.runtime.result import RunResult
 
 AssetEvent = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
-EventTransformer = Callable[[dg.SensorEvaluationContext, str, Sequence[RunHeader], Sequence[AssetEvent]], Iterable[AssetEvent]]
+EventTransformer = Callable[
+    [dg.SensorEvaluationContext, str, Sequence[RunHeader], Sequence[AssetEvent]], Iterable[AssetEvent]
+]
 """Takes the context, a blueprint id, its latest runs and the events about them; gives the events to report."""
 
 PAGE: Final = 1000
@@ -51,7 +53,7 @@ class StatusSensorOptions:
     max_runs: int = 100_000
     safety_lag_seconds: float = 1.0
     lookback_seconds: float = 86_400.0
-    limits: CheckLimits = CheckLimits()
+    limits: CheckLimits = field(default_factory=CheckLimits)
 
 
 def build_flowcraft_status_sensor(
@@ -202,7 +204,8 @@ class _Tick:
             event = record.asset_materialization
             recorded_by = record.run_id == header.tags[RECORDER_TAG]
             if recorded_by and event is not None and RUN_ID in event.metadata:
-                if event.metadata[RUN_ID].value == header.run_id:
+                names_it = event.metadata[RUN_ID].value == header.run_id
+                if names_it:
                     return True
         return False
 

@@ -23,8 +23,10 @@ class JobConsumer(Protocol):
         ...
 
     def settle(self, deliveries: Sequence[Delivery]) -> None:
-        """Say that deliveries are done with. Stored durably soon after, only ever as a contiguous prefix
-        of the partition (or each by itself where the queue can). One of a lost partition is ignored."""
+        """Say that deliveries are done with; one of a lost partition is ignored.
+
+        Stored durably soon after, as a contiguous prefix of the partition, or each by itself where the queue can.
+        """
         ...
 
     def pause(self) -> None:

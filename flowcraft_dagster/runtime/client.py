@@ -262,7 +262,8 @@ class AsyncClient:
         header = await self.status(run_id)
         if header.is_final:
             raise RunFinished(run_id=run_id, status=header.status)
-        await self.backend.state.add_signal(run_id, Signal("cancel", encode({"reason": reason, "at": self._clock.now()})))
+        document = {"reason": reason, "at": self._clock.now()}
+        await self.backend.state.add_signal(run_id, Signal("cancel", encode(document)))
         await self._wake(run_id)
 
     async def resume(

@@ -13,7 +13,7 @@ from functools import partial
 
 from flowcraft_dagster.engine.activation import Activation
 from flowcraft_dagster.engine.execute import Execution, execute
-from flowcraft_dagster.engine.facts import Ended, Fact, Opened
+from flowcraft_dagster.engine.facts import Ended, Fact, Opened, measure_fact
 from flowcraft_dagster.engine.outcome import Outcome
 from flowcraft_dagster.errors import NodeNotRegistered
 from flowcraft_dagster.ports.records import Delivery
@@ -154,10 +154,20 @@ class RunLane:
             if not self._ended and not self._inbox:
                 self._moved.clear()
                 await self._moved.wait()
-            facts = [writer.write(*self._ended.popleft()) for _ in range(len(self._ended))]
+            facts = self._gather(writer)
             if self._inbox:
                 jobs, self._inbox = self._inbox, []
                 facts.extend(await signals.read_new(jobs))
+
+    def _gather(self, writer: ResultWriter) -> list[Fact]:
+        """What has ended since, as much of it as goes into one commit."""
+        facts: list[Fact] = []
+        size, limit = 0, 2 * self._services.options.max_output_bytes
+        while self._ended and size < limit:
+            fact = writer.write(*self._ended.popleft())
+            size += measure_fact(fact)
+            facts.append(fact)
+        return facts
 
     def _may_delay(self, run: OwnedRun, facts: list[Fact]) -> bool:
         """Whether successors may start before this commit is written: only with ``segment`` durability."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -51,7 +53,10 @@ async def open_run(services: LaneServices, run_id: str) -> Opening:
         await publish_final(services, header)
         return Opening(None)
     suspects = False
-    if header.epoch > 0 and header.owner != services.worker_id:
+    # A run from before this worker's time may have killed another one before its first commit, and would kill this one:
+    # only an owner on record makes its nodes suspects the next time.
+    is_old = header.epoch == 0 and header.started_at < services.started_at
+    if is_old or (header.epoch > 0 and header.owner != services.worker_id):
         suspects = await _is_dead(services, header.owner)
         stored = await patience.insist("claim run", lambda: state.claim_run(run_id, services.worker_id))
         services.count("claims")
@@ -63,14 +68,14 @@ async def open_run(services: LaneServices, run_id: str) -> Opening:
         await pass_point(FaultPoint.AFTER_CLAIM)
     blueprint = await find_pinned_blueprint(services, stored.header)
     run = _own(stored, blueprint)
-    if stored.header.retry_of is not None and stored.header.epoch == 0:
+    if stored.header.retry_of is not None and stored.header.seq == 0:
         await _continue_from(services, run, stored.header.retry_of)
     pending = run.state.pending
     return Opening(
         run=run,
         signals=stored.signals,
         suspects=frozenset(key for key in pending if suspects),
-        is_fresh=stored.header.epoch == 0 and not stored.signals,
+        is_fresh=stored.header.seq == 0 and not stored.signals,
     )
 
 
@@ -97,12 +102,30 @@ async def _is_dead(services: LaneServices, owner: str | None) -> bool:
     """Whether an owner left without a word. A hint: a wrong answer costs time or a process, nothing else."""
     if owner is None:
         return False
-    record = await services.patience.insist(
-        "read worker", lambda: services.backend.workers.read_worker(owner)
-    )
+    workers, patience = services.backend.workers, services.patience
+    record = await patience.insist("read worker", lambda: workers.read_worker(owner))
     if record is None or record.state == "dead":
         return True
-    return record.state == "alive" and record.seen_at < services.clock.now() - 3 * services.options.heartbeat_seconds
+    if record.state != "alive":
+        return False
+    if record.seen_at < services.clock.now() - 3 * services.options.heartbeat_seconds:
+        return True
+    if record.host == socket.gethostname() and not _is_process(record.pid):
+        return True
+    # Whoever fills the slot of a worker that never said it stopped is there because that one died.
+    known = await patience.insist("list workers", lambda: workers.list_workers(record.started_at))
+    return any(other.slot == record.slot and other.started_at > record.started_at for other in known)
+
+
+def _is_process(pid: int) -> bool:
+    """Whether there is such a process on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 _PARSED: OrderedDict[str, Blueprint] = OrderedDict()

@@ -8,13 +8,29 @@ from typing import Any
 
 from flowcraft_dagster.engine.activation import Activation
 from flowcraft_dagster.engine.context import Stored
-from flowcraft_dagster.engine.facts import FAILED, INTERRUPTED, OK, Ended, Fact, NodeFailure, Opened, StatusChange
+from flowcraft_dagster.engine.execute import describe_failure
+from flowcraft_dagster.engine.facts import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    Ended,
+    Fact,
+    NodeFailure,
+    Opened,
+    StatusChange,
+    TakenEdge,
+    measure_fact,
+)
 from flowcraft_dagster.engine.inputs import resolve_input
-from flowcraft_dagster.engine.outcome import Done, Failed, Outcome
+from flowcraft_dagster.engine.outcome import Done, Failed, Outcome, Waiting
 from flowcraft_dagster.engine.routing import Aftermath, route
+from flowcraft_dagster.errors import SizeLimitExceeded
 from flowcraft_dagster.ports.records import CANCELLING
 from flowcraft_dagster.runtime.commit import OwnedRun
 from flowcraft_dagster.runtime.services import LaneServices
+
+LARGEST_FACT = 3
+"""What one activation stores in all, as a multiple of the limit of one value."""
 
 Writes = tuple[tuple[str, Stored | None], ...]
 
@@ -32,12 +48,24 @@ class ResultWriter:
         self._run = run
 
     def write(self, activation: Activation, outcome: Outcome, started_at: float) -> Fact:
-        """The fact for an outcome."""
-        if isinstance(outcome, Done):
-            return self.end(activation, outcome, started_at)
+        """The fact for an outcome; one that is too large to be committed is a failure of its node."""
         if isinstance(outcome, Failed):
             return self.fail(activation, outcome.failure, started_at)
-        taken = ()
+        fact = (
+            self.end(activation, outcome, started_at)
+            if isinstance(outcome, Done)
+            else self._open(activation, outcome, started_at)
+        )
+        size, limit = measure_fact(fact), LARGEST_FACT * self._services.options.max_output_bytes
+        if size <= limit:
+            return fact
+        error = SizeLimitExceeded(what=f"everything that '{activation.key}' stores", size=size, limit=limit)
+        now = self._services.clock.now()
+        failure = describe_failure(activation.node_id, activation.key, outcome.attempt, error, now)
+        return self.fail(activation, failure, started_at)
+
+    def _open(self, activation: Activation, outcome: Waiting, started_at: float) -> Opened:
+        taken: tuple[TakenEdge, ...] = ()
         if outcome.kind == "batch-scatter":
             taken = self._route(activation, outcome.output, None, ())
         return Opened(

@@ -44,6 +44,7 @@ class LaneServices:
         bury: moves a delivery to the dead letters, with a reason.
         isolate: runs a suspect alone in a process of its own; None where that is impossible.
         counters: figures of this process.
+        started_at: when this worker began, seconds since 1970 UTC; an older run may have been begun by another one.
     """
 
     backend: Backend
@@ -62,6 +63,7 @@ class LaneServices:
     bury: Callable[[Delivery, str], Awaitable[None]]
     isolate: Isolate | None
     counters: dict[str, int]
+    started_at: float
 
     def emit(self, kind: str, payload: Mapping[str, Any]) -> None:
         """Hand an event to every listener; one that raises is counted and harms nobody."""

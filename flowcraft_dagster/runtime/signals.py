@@ -112,11 +112,12 @@ class SignalReader:
             "read child", lambda: services.backend.state.read_header(child_run_id)
         )
         if header is None or header.epoch == 0:
-            # Not there, or there and never begun: the owner that created it may not have come to send its message.
+            # Not there, or there without a commit: the owner that created it may not have come to send its message.
             await self._emitter.start_child(opened)
             if self._run.state.is_cancelling:
                 reason = self._run.cancel_reason or f"run {self._run.run_id} was cancelled"
                 await self._emitter.cancel_child(child_run_id, reason)
+        if header is None:
             return []
         if header.status == COMPLETED:
             return [self._end(opened, await self._collect(opened, child_run_id))]

@@ -86,6 +86,7 @@ class Worker:
         self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{parts.dice.getrandbits(48):012x}"
         self.counters: dict[str, int] = {}
         options, clock = parts.options, parts.clock
+        self._started_at = clock.now()
         patience = Patience(clock, parts.dice, options.retry_base_seconds, options.retry_max_seconds)
         self._threads = SyncThreads(options.threads)
         self._consumer = parts.backend.jobs.open_consumer(parts.slot, self.worker_id)
@@ -114,6 +115,7 @@ class Worker:
             bury=self._bury,
             isolate=None if self._isolator is None else self._isolator.run,
             counters=self.counters,
+            started_at=self._started_at,
         )
         self._timers = TimerService(parts.backend, options, clock, patience, self.worker_id)
         self._lanes: dict[str, RunLane] = {}
@@ -122,7 +124,6 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = asyncio.Event()
-        self._started_at = clock.now()
         self._paused = False
         self.ready = asyncio.Event()
         self.should_recycle = False

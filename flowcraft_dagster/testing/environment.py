@@ -29,5 +29,5 @@ def separate_environment(backend: str, folder: Path, token: str) -> dict[str, st
         "KAFKA_REQUESTS_TOPIC": f"{name}-requests",
         "KAFKA_GROUP_ID": f"{name}-workers",
         "CASSANDRA_KEYSPACE": f"flowcraft_{token}",
-        "REDIS_PREFIX": f"{name}:",
+        "REDIS_PREFIX": name,
     }

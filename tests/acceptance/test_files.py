@@ -68,7 +68,9 @@ def test_what_nodes_print_does_not_get_between_the_json(alone: CommandLine, tmp_
         "@app.node('shout')\nasync def shout(ctx):\n    print('in the node')\n    return 1\n"
     )
     path = _write(tmp_path / "s.json", {"nodes": [{"id": "a", "uses": "shout"}]})
-    outcome = alone("run", path, "--app", "loud:app", "--json", PYTHONPATH=f"{tmp_path}:{alone.environment['PYTHONPATH']}")
+    outcome = alone(
+        "run", path, "--app", "loud:app", "--json", PYTHONPATH=f"{tmp_path}:{alone.environment['PYTHONPATH']}"
+    )
     assert outcome.json["outputs"] == {"a": 1}
     assert outcome.err.split("\n")[:2] == ["at import", "in the node"]
 

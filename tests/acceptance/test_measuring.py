@@ -21,8 +21,13 @@ def _case(name: str, nodes: list[dict[str, Any]], edges: list[tuple[str, str]], 
 
 def _make_cases(count: int) -> list[dict[str, Any]]:
     chain = [{"id": f"n{number}", "uses": "add"} for number in range(4)]
-    batch = [
-        {"id": "s", "uses": "batch-scatter", "inputs": "list", "params": {"workerUsesKey": "square", "gatherNodeId": "g"}},
+    batch: list[dict[str, Any]] = [
+        {
+            "id": "s",
+            "uses": "batch-scatter",
+            "inputs": "list",
+            "params": {"workerUsesKey": "square", "gatherNodeId": "g"},
+        },
         {"id": "g", "uses": "batch-gather"},
     ]
     kinds = [
@@ -166,7 +171,8 @@ def test_workers_that_cannot_start_are_no_riddle(alone: CommandLine, tmp_path: P
 
 def test_bench_measures_what_it_says(alone: CommandLine) -> None:
     figures = alone("bench", "--blueprint", "chain5", "--runs", "40", "--workers", "2", "--json").json
-    assert (figures["backend"], figures["blueprint"], figures["runs"], figures["workers"]) == ("embedded", "chain5", 40, 2)
+    asked = {"backend": "embedded", "blueprint": "chain5", "runs": 40, "workers": 2}
+    assert {name: figures[name] for name in asked} == asked
     assert (figures["durability"], figures["synchronous"]) == ("node", "FULL")
     assert figures["nodes"] == 200
     assert figures["runs_per_s"] == pytest.approx(40 / figures["seconds"], rel=0.01)
@@ -181,7 +187,9 @@ def test_bench_measures_what_it_says(alone: CommandLine) -> None:
 
 def test_bench_runs_every_kind_of_blueprint(alone: CommandLine) -> None:
     for name, nodes in (("diamond", 4), ("fan:5", 7)):
-        figures = alone("bench", "--blueprint", name, "--runs", "3", "--workers", "1", "--durability", "segment", "--json")
+        figures = alone(
+            "bench", "--blueprint", name, "--runs", "3", "--workers", "1", "--durability", "segment", "--json"
+        )
         assert (figures.json["nodes"], figures.json["durability"]) == (3 * nodes, "segment")
     moderation = alone("bench", "--blueprint", "moderation", "--runs", "4", "--workers", "1", "--context-kb", "10")
     assert "nodes per s" in moderation.out

@@ -129,7 +129,9 @@ def test_start_without_an_app_takes_the_blueprint_of_the_last_run(served: Comman
 def test_unknown_things_are_named_with_what_to_do(served: CommandLine) -> None:
     for arguments in (("status", "nobody"), ("cancel", "nobody"), ("resume", "nobody", "w")):
         assert served.refuse(*arguments).startswith("error: run 'nobody' is not known. List runs with")
-    assert served.refuse("start", "nothing").startswith("error: blueprint 'nothing' is not known here. Known: ask, boom")
+    assert served.refuse("start", "nothing").startswith(
+        "error: blueprint 'nothing' is not known here. Known: ask, boom"
+    )
 
 
 def test_a_run_of_an_unknown_sub_blueprint_fails_with_a_reason(served: CommandLine) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import json
 import resource
 import signal
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -93,16 +93,24 @@ def test_a_killed_workers_run_goes_on_in_another(alone: CommandLine, gate: Path)
     assert alone("status", "survivor", "--json").json["outputs"] == {"g": 1, "after": 2}
 
 
+def _get(address: str) -> bytes:
+    host, _, path = address.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host, timeout=30)
+    try:
+        connection.request("GET", f"/{path}")
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
 def test_health_and_metrics_are_served_on_this_machine(alone: CommandLine) -> None:
     with alone.worker("--health-port", "0", "--concurrency", "3") as worker:
         address = worker.expect(" ready: ").partition("health on ")[2]
         assert address.startswith("http://127.0.0.1:")
         alone("start", "chain", "--wait", "60")
-        with urllib.request.urlopen(address, timeout=30) as answer:
-            health = json.load(answer)
+        health = json.loads(_get(address))
         assert (health["ready"], health["trouble"], health["counters"]["nodes"]) == (True, None, 2)
-        with urllib.request.urlopen(address.replace("healthz", "metrics"), timeout=30) as answer:
-            assert b"\nflowcraft_worker_nodes_total 2\n" in answer.read()
+        assert b"\nflowcraft_worker_nodes_total 2\n" in _get(address.replace("healthz", "metrics"))
         taken = address.partition("127.0.0.1:")[2].partition("/")[0]
         assert f"error: health port {taken}: address already in use." in alone.refuse("worker", "--health-port", taken)
 
@@ -224,7 +232,7 @@ def test_a_full_disk_refuses_and_loses_nothing(alone: CommandLine) -> None:
         cwd=ROOT,
         env=alone.environment,
         timeout=60,
-        preexec_fn=_limit_file_size,  # noqa: PLW1509 - no threads here, and the limit must hold from the start
+        preexec_fn=_limit_file_size,
     )
     assert done.returncode == 1, done.stdout
     assert done.stderr.startswith("error: ")

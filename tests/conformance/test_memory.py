@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flowcraft_dagster.testing.conformance.cases import load_cases
-from flowcraft_dagster.testing.conformance.report import ConformanceReport
-from flowcraft_dagster.testing.conformance.runner import ConformanceOptions, ConformanceRunner
+from flowcraft_dagster.runtime.options import RuntimeOptions
+from flowcraft_dagster.testing.conformance.cases import Case, MalformedCase, load_cases
+from tests.conformance.running import run_cases
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "conformance" / "cases.json"
@@ -17,17 +17,26 @@ if SHARED.exists():
     FILES.append(SHARED)
 
 
-async def _run(path: Path) -> ConformanceReport:
-    options = ConformanceOptions(backend="memory", side_by_side=16, case_seconds=30.0)
-    return await ConformanceRunner(path, load_cases(path), options).run()
-
-
-def _list_failures(report: ConformanceReport) -> str:
-    return "\n".join(f"{outcome.name}: {outcome.difference}" for outcome in report.cases if not outcome.ok)
+def _load(path: Path) -> list[Case]:
+    loaded = load_cases(path)
+    assert [case.reason for case in loaded if isinstance(case, MalformedCase)] == []
+    return [case for case in loaded if isinstance(case, Case)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-async def test_all_cases_of_a_file_pass(path: Path) -> None:
-    report = await _run(path)
-    assert report.cases
-    assert _list_failures(report) == ""
+def test_all_cases_of_a_file_pass(path: Path) -> None:
+    cases = _load(path)
+    assert cases
+    assert run_cases(cases) == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_all_cases_of_a_file_pass_in_random_orders(path: Path) -> None:
+    cases = _load(path)
+    assert [wrong for seed in (1, 2) for wrong in run_cases(cases, seed)] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_all_cases_of_a_file_pass_with_segment_durability(path: Path) -> None:
+    cases = _load(path)
+    assert run_cases(cases, options=RuntimeOptions(timer_seconds=0.01, durability="segment")) == []

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -208,8 +209,7 @@ def test_the_status_row_is_for_people_too(servers: Servers) -> None:
 
         header = await new_run(backend.state)
         assert (await look(header.run_id))[:3] == ("running", "moderation", None)
-        ended = next_commit(header, status="failed", reason="why", now=header.started_at + 5)
-        assert await backend.state.commit(ended) is CommitOutcome.APPLIED
+        await end(backend, header, status="failed", reason="why", now=header.started_at + 5)
         status, _, reason, updated_at, finished_at = await look(header.run_id)
         assert (status, reason) == ("failed", "why")
         assert updated_at == finished_at
@@ -221,7 +221,7 @@ def test_the_status_row_is_for_people_too(servers: Servers) -> None:
 def test_a_late_projection_never_undoes_a_newer_one(servers: Servers) -> None:
     async def scenario(backend: KafkaBackend) -> None:
         header = await new_run(backend.state)
-        await backend.state.commit(next_commit(header, status=COMPLETED))
+        await end(backend, header)
         await backend.index.publish(header)
         published = await backend.index.read_published(header.run_id)
         assert published is not None
@@ -233,7 +233,7 @@ def test_a_late_projection_never_undoes_a_newer_one(servers: Servers) -> None:
 def test_a_run_id_may_be_used_again_after_deletion(servers: Servers) -> None:
     async def scenario(backend: KafkaBackend) -> None:
         header = await new_run(backend.state)
-        await backend.state.commit(next_commit(header, "end/a", status=COMPLETED))
+        await end(backend, header)
         await backend.state.delete_run(header.run_id)
         assert await backend.index.read_published(header.run_id) is None
         again = await new_run(backend.state, run_id=header.run_id)
@@ -245,12 +245,12 @@ def test_a_run_id_may_be_used_again_after_deletion(servers: Servers) -> None:
 
 
 def test_ended_runs_leave_the_listings_after_their_time(fresh: CassandraSettings) -> None:
-    settings = fresh.model_copy(update={"finished_ttl_seconds": 1})
+    settings = fresh.model_copy(update={"finished_ttl_seconds": 4})
 
     async def scenario(backend: KafkaBackend) -> None:
         name = new_id("blueprint")
         header = await new_run(backend.state, blueprint_id=name)
-        await backend.state.commit(next_commit(header, status=COMPLETED))
+        await end(backend, header)
         assert len(await backend.index.list_runs(RunQuery(blueprint_id=name))) == 1
 
         async def is_gone() -> bool:
@@ -287,7 +287,7 @@ def test_an_end_that_was_not_published_is_repaired_by_a_scan(fresh: CassandraSet
     async def scenario(backend: KafkaBackend) -> None:
         header = await new_run(backend.state)
         # The owner died right after its commit: no projection followed.
-        ending = next_commit(header, status=COMPLETED, previous_status=COMPLETED)
+        ending = next_commit(header, status=COMPLETED)
         assert await backend.state.commit(ending) is CommitOutcome.APPLIED
         published = await backend.index.read_published(header.run_id)
         assert published is not None
@@ -305,10 +305,10 @@ def test_an_end_that_was_not_published_is_repaired_by_a_scan(fresh: CassandraSet
 def test_an_end_published_late_is_behind_no_reader(fresh: CassandraSettings) -> None:
     async def scenario(backend: KafkaBackend) -> None:
         first = await new_run(backend.state)
-        await backend.state.commit(next_commit(first, status=COMPLETED))
+        await end(backend, first)
         late = await new_run(backend.state)
         ended_at = time.time() - 600
-        await backend.state.commit(next_commit(late, status=COMPLETED, previous_status=COMPLETED, now=ended_at))
+        await backend.state.commit(next_commit(late, status=COMPLETED, now=ended_at))
         page = await backend.index.scan_finished_runs(None, time.time() + 1, 10)
         assert [found.run_id for found in page.headers] == [first.run_id]
         header = await backend.state.read_header(late.run_id)
@@ -408,6 +408,12 @@ def test_a_cancelled_caller_frees_its_turn(servers: Servers) -> None:
         assert await asyncio.wait_for(backend.state.read_header(header.run_id), 5) == header
 
     run_on(settings, scenario)
+
+
+async def end(backend: KafkaBackend, header: RunHeader, status: str = COMPLETED, **fields: Any) -> None:
+    """End a run and publish it, as its owner does."""
+    assert await backend.state.commit(next_commit(header, "end/a", status=status, **fields)) is CommitOutcome.APPLIED
+    await backend.index.publish((await load(backend.state, header.run_id)).header)
 
 
 async def scan_live(backend: KafkaBackend, limit: int) -> list[str]:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import subprocess
+import time
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -54,3 +60,107 @@ def test_many_wait_on_one_connection_and_operations_are_counted(settings: RedisS
         await store.close()
 
     asyncio.run(drive())
+
+
+def test_a_user_with_rights_on_the_prefix_alone_will_do(settings: RedisSettings) -> None:
+    name, prefix = f"user-{settings.prefix}", settings.prefix
+    commands = ["+get", "+set", "+del", "+eval", "+evalsha", "+script|load", "+publish", "+subscribe", "+unsubscribe"]
+    rights: dict[str, Any] = {
+        "enabled": True,
+        "passwords": ["+s3cr3t"],
+        "keys": [f"{prefix}:*"],
+        "channels": [f"{prefix}:*"],
+        "commands": [*commands, "+info"],
+        "categories": ["+@connection"],
+    }
+    limited = RedisSettings.model_validate(
+        {**settings.model_dump(), "url": settings.url, "username": name, "password": "s3cr3t"}
+    )
+
+    async def drive() -> None:
+        async with Redis.from_url(settings.url.get_secret_value()) as client:
+            await client.acl_setuser(name, **rights)
+            store, other = RedisCoordination(limited), RedisCoordination(settings)
+            try:
+                assert await store.check_health() is None
+                assert await store.acquire_lease("a", "one", 5)
+                assert not await other.acquire_lease("a", "two", 5)
+                await store.release_lease("a", "one")
+                assert await other.acquire_lease("a", "two", 5)
+                waiting = asyncio.ensure_future(store.await_run("run-1", 20))
+                await asyncio.wait_for(_subscription(store), 10)
+                await store.announce_runs(["run-1"])
+                assert await waiting is True
+                assert store.operations["failures"] == 0
+            finally:
+                await store.close()
+                await other.close()
+                await client.acl_deluser(name)
+
+    asyncio.run(drive())
+
+
+async def _subscription(store: RedisCoordination) -> None:
+    await asyncio.sleep(0)
+    await store._subscribed.wait()
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path) -> Iterator[RedisSettings]:
+    """A Redis of its own that speaks TLS only and asks clients for a certificate."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names, *files],
+        check=True,
+        capture_output=True,
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    files = ["--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-ca-cert-file", str(certificate)]
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            ["redis-server", "--port", "0", "--tls-port", str(port), "--bind", "127.0.0.1", "--save", "", *files],
+            stdout=output,
+            cwd=tmp_path,
+        )
+    try:
+        for _ in range(200):
+            if b"Ready to accept connections" in log.read_bytes():
+                break
+            time.sleep(0.05)
+        yield RedisSettings.model_validate(
+            {
+                "url": f"rediss://localhost:{port}/0",
+                "tls_ca_file": certificate,
+                "tls_cert_file": certificate,
+                "tls_key_file": key,
+                "timeout_seconds": 5.0,
+                "connect_seconds": 5.0,
+            }
+        )
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def test_connections_are_encrypted_and_certificates_checked(encrypted: RedisSettings) -> None:
+    async def ask(settings: RedisSettings) -> str | None:
+        store = RedisCoordination(settings)
+        try:
+            return await store.check_health()
+        finally:
+            await store.close()
+
+    assert asyncio.run(ask(encrypted)) is None
+    # The certificate names localhost, not the address.
+    url = encrypted.url.get_secret_value()
+    by_address = RedisSettings.model_validate({**encrypted.model_dump(), "url": url.replace("localhost", "127.0.0.1")})
+    assert "CERTIFICATE_VERIFY_FAILED" in (asyncio.run(ask(by_address)) or "")
+    unchecked = by_address.model_copy(update={"tls_check_hostname": False})
+    assert asyncio.run(ask(unchecked)) is None
+    stranger = encrypted.model_copy(update={"tls_cert_file": None, "tls_key_file": None})
+    assert asyncio.run(ask(stranger)) is not None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from flowcraft_dagster.app import Flowcraft
 from flowcraft_dagster.orchestration.catalogue import Catalogue, build_catalogue
 from flowcraft_dagster.orchestration.connection import Connection, close_connections, register_app
-from flowcraft_dagster.orchestration.definitions import FlowcraftAutomation, build_flowcraft_definitions
+from flowcraft_dagster.orchestration.definitions import build_flowcraft_definitions
 from flowcraft_dagster.orchestration.labels import CLIENT_KEY
 from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.resources import EmbeddedStoreResource, FlowcraftClientResource
@@ -42,6 +44,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.filterwarnings(warning))
 
 
+class LogKeeper(logging.Handler):
+    """Keeps the lines that ticks logged: Dagster's loggers do not pass them on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
 @dataclass
 class Site:
     """A code location over a folder of its own."""
@@ -52,6 +65,7 @@ class Site:
     definitions: dg.Definitions
     catalogue: Catalogue
     instance: dg.DagsterInstance
+    log: LogKeeper = field(default_factory=LogKeeper)
 
     @property
     def connection(self) -> Connection:
@@ -65,15 +79,18 @@ class Site:
     def settings(self) -> Settings:
         return Settings(home=self.home)
 
-    def sensor_context(self, cursor: str | None = None) -> dg.SensorEvaluationContext:
-        return dg.build_sensor_context(
-            instance=self.instance, cursor=cursor, resources={CLIENT_KEY: self.resource}, definitions=self.definitions
-        )
+    def evaluate(self, sensor: dg.SensorDefinition, cursor: str | None = None) -> Any:
+        """Evaluate a sensor once, as the daemon does."""
+        resources = {CLIENT_KEY: self.resource}
+        with dg.build_sensor_context(
+            instance=self.instance, cursor=cursor, resources=resources, definitions=self.definitions
+        ) as context:
+            context.log.addHandler(self.log)
+            return sensor.evaluate_tick(context)
 
     def tick(self, sensor_name: str, cursor: str | None = None) -> Any:
-        """Evaluate a sensor once, as the daemon does."""
-        sensor = self.definitions.get_sensor_def(sensor_name)
-        return sensor.evaluate_tick(self.sensor_context(cursor))
+        """Evaluate one of the location's sensors once."""
+        return self.evaluate(self.definitions.get_repository_def().get_sensor_def(sensor_name), cursor)
 
     def report(self, tick: Any) -> None:
         """Store the events of a tick, as the daemon does."""
@@ -100,13 +117,19 @@ class Site:
         )
 
 
-def make_site(app: Flowcraft, home: Path, instance: dg.DagsterInstance, **more: Any) -> Site:
-    backend = EmbeddedStoreResource(home=str(home), synchronous="NORMAL")
-    more.setdefault("automation", FlowcraftAutomation())
-    definitions = build_flowcraft_definitions(app, backend=backend, **more)
-    resource = FlowcraftClientResource(app=register_app(app), backend=backend)
-    catalogue = build_catalogue(app, FlowcraftDagsterTranslator(), Presenter())
-    return Site(app, home, resource, definitions, catalogue, instance)
+HOME_VARIABLE = "FLOWCRAFT_TEST_HOME"
+
+
+@lru_cache
+def sample_definitions() -> dg.Definitions:
+    """Built once: the folder comes from the environment when a run or a tick begins."""
+    backend = EmbeddedStoreResource(home=dg.EnvVar(HOME_VARIABLE), synchronous="NORMAL")
+    return build_flowcraft_definitions(sample_app, backend=backend)
+
+
+@lru_cache
+def sample_catalogue() -> Catalogue:
+    return build_catalogue(sample_app, FlowcraftDagsterTranslator(), Presenter())
 
 
 @pytest.fixture
@@ -116,8 +139,13 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, instance: dg.DagsterInstance) -> Iterator[Site]:
-    yield make_site(sample_app, tmp_path / "home", instance)
+def site(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    home = tmp_path / "home"
+    monkeypatch.setenv(HOME_VARIABLE, str(home))
+    resource = FlowcraftClientResource(
+        app=register_app(sample_app), backend=EmbeddedStoreResource(home=str(home), synchronous="NORMAL")
+    )
+    yield Site(sample_app, home, resource, sample_definitions(), sample_catalogue(), instance)
     close_connections()
 
 

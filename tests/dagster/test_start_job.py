@@ -101,7 +101,9 @@ def test_a_repeated_step_starts_nothing_twice(site: Site, worker: WorkerThread) 
     assert len(site.client.runs(RunQuery(blueprint_id="400"))) == 1
     # The second event shows the run, but does not count it again.
     records = site.instance.fetch_materializations(site.catalogue.entries["400"].key, limit=5).records
-    assert sum("runs" in record.asset_materialization.metadata for record in records if record.asset_materialization) == 1
+    assert (
+        sum("runs" in record.asset_materialization.metadata for record in records if record.asset_materialization) == 1
+    )
 
 
 def test_a_batch_from_a_list_and_a_file(site: Site, worker: WorkerThread, tmp_path: Path) -> None:

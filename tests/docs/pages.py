@@ -16,6 +16,9 @@ PAGES = (
     *sorted((ROOT / "docs").rglob("*.md")),
 )
 
+# Raised inside Dagster about its own use of pydantic.
+DAGSTERS_OWN = ("-W", "ignore:The `__fields__` attribute is deprecated")
+
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -67,7 +70,7 @@ def run_program(program: str, folder: Path) -> list[str]:
     file = folder / "block.py"
     file.write_text(program, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(file)],
+        [sys.executable, "-W", "error", *DAGSTERS_OWN, str(file)],
         capture_output=True,
         text=True,
         check=False,

@@ -80,8 +80,8 @@ def write_model(model: type[BaseModel], prefix: str) -> str:
     rows = []
     for names, text in read_attributes(model).items():
         shown = [f"`{prefix}_{name.upper()}`" if prefix else f"`{name}`" for name in names]
-        defaults = dict.fromkeys(_show(model.model_fields[name].get_default(call_default_factory=True)) for name in names)
-        rows.append([", ".join(shown), ", ".join(defaults), text])
+        values = [model.model_fields[name].get_default(call_default_factory=True) for name in names]
+        rows.append([", ".join(shown), ", ".join(dict.fromkeys(map(_show, values))), text])
     return write_table(["Variable" if prefix else "Name", "Default", "Meaning"], rows)
 
 
@@ -159,11 +159,14 @@ def write_commands() -> str:
     return "\n\n".join(parts)
 
 
-def walk_commands() -> Iterator[tuple[str, click.Command, click.Context]]:
+NamedCommand = tuple[str, click.Command, click.Context]
+
+
+def walk_commands() -> Iterator[NamedCommand]:
     """Every command that does something, by its full name."""
     root = click.Context(program, info_name="flowcraft-dagster")
 
-    def walk(group: click.Group, context: click.Context, prefix: str) -> Iterator[tuple[str, click.Command, click.Context]]:
+    def walk(group: click.Group, context: click.Context, prefix: str) -> Iterator[NamedCommand]:
         for name in group.list_commands(context):
             command = group.get_command(context, name)
             if command is None:

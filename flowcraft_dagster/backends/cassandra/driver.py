@@ -5,13 +5,13 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from flowcraft_dagster.backends.cassandra.reactor import prepare_reactor
+from flowcraft_dagster.backends.cassandra.reactor import allow_import
 from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
 from flowcraft_dagster.errors import SettingsError
 
-REACTOR = prepare_reactor()
+allow_import()
 
-from cassandra import (  # noqa: E402  # the reactor must be chosen before
+from cassandra import (  # noqa: E402  # see allow_import
     AuthenticationFailed,
     ConsistencyLevel,
     DriverException,
@@ -42,7 +42,6 @@ from cassandra.util import uuid_from_time  # noqa: E402
 
 __all__ = [
     "ERRORS",
-    "REACTOR",
     "UNSET_VALUE",
     "BatchStatement",
     "BatchType",
@@ -82,8 +81,12 @@ class NeverRetry(RetryPolicy):  # type: ignore[misc]  # the driver has no types
         return self.RETHROW, None
 
 
-def connect_cluster(settings: CassandraSettings) -> tuple[Cluster, Session]:
-    """Connect; blocks for up to ``connect_seconds`` for each contact point.
+def connect_cluster(settings: CassandraSettings, connection_class: type[Any]) -> tuple[Cluster, Session]:
+    """Connect; blocks for up to ``connect_seconds`` for each contact point, so never on the loop's own thread.
+
+    Args:
+        settings: where and how.
+        connection_class: made by ``bind_to_loop``.
 
     Raises:
         SettingsError: certificates or bundle cannot be used. Everything else is one of ``ERRORS``.
@@ -103,6 +106,7 @@ def connect_cluster(settings: CassandraSettings) -> tuple[Cluster, Session]:
     )
     options: dict[str, Any] = {
         "execution_profiles": {EXEC_PROFILE_DEFAULT: profile},
+        "connection_class": connection_class,
         "reconnection_policy": ConstantReconnectionPolicy(RECONNECT_SECONDS, None),
         "protocol_version": settings.protocol_version,
         "connect_timeout": settings.connect_seconds,
@@ -124,12 +128,6 @@ def connect_cluster(settings: CassandraSettings) -> tuple[Cluster, Session]:
         options["port"] = settings.port
         if settings.tls:
             options["ssl_context"] = make_tls_context(settings)
-            options["ssl_options"] = {"check_hostname": settings.tls_check_hostname}
-    if settings.is_encrypted and REACTOR == "asyncio":
-        raise SettingsError(
-            "the driver's asyncio reactor cannot do TLS; install a cassandra-driver that was built with libev",
-            name="CASSANDRA_TLS",
-        )
     try:
         cluster = Cluster(**options)
     except (OSError, ValueError, KeyError) as error:

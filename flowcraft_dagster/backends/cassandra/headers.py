@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from flowcraft_dagster.backends.cassandra.statements import HEAD_COLUMNS
-from flowcraft_dagster.ports.records import Commit, ParentLink, RunHeader
+from flowcraft_dagster.ports.records import ParentLink, RunHeader
 
 
 def read_head(run_id: str, values: Sequence[Any]) -> RunHeader | None:
@@ -75,17 +75,3 @@ def decode_header(text: str) -> RunHeader:
     if values["parent"] is not None:
         values["parent"] = ParentLink(**values["parent"])
     return RunHeader(**values)
-
-
-def apply_commit(header: RunHeader, commit: Commit) -> RunHeader:
-    """The header after a commit was applied."""
-    moved = replace(
-        header,
-        epoch=commit.epoch,
-        owner=commit.owner,
-        seq=commit.seq,
-        status=commit.status,
-        reason=commit.reason,
-        updated_at=commit.now,
-    )
-    return replace(moved, finished_at=commit.now) if moved.is_final else moved

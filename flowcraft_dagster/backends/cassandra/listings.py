@@ -11,9 +11,13 @@ from dataclasses import replace
 from datetime import timezone
 
 from flowcraft_dagster.backends.cassandra.buckets import FINISHED, LIVE, BucketDirectory, find_bucket, find_shard
+from flowcraft_dagster.backends.cassandra.grouping import WriteGroup
 from flowcraft_dagster.backends.cassandra.headers import decode_header, encode_header
 from flowcraft_dagster.backends.cassandra.session import CassandraSession, Part
 from flowcraft_dagster.ports.records import RunHeader
+
+LIVE_ROWS_TOGETHER = 10
+STATUS_ROWS_TOGETHER = 4
 
 LATE_SECONDS = 30.0
 """An end that is published later than this is listed under the present: readers may have gone past its moment."""
@@ -32,6 +36,8 @@ class RunListings:
         self, session: CassandraSession, directory: BucketDirectory, now: Callable[[], float] = time.time
     ) -> None:
         self._now = now
+        self._live_rows = WriteGroup(session, LIVE_ROWS_TOGETHER)
+        self._status_rows = WriteGroup(session, STATUS_ROWS_TOGETHER)
         self._session = session
         self._directory = directory
 
@@ -40,15 +46,16 @@ class RunListings:
         bucket = find_bucket(LIVE, header.started_at)
         await self._directory.enter(LIVE, bucket)
         child = header.parent is not None
-        values = (bucket, find_shard(header.run_id), header.run_id, header.blueprint_id, child)
-        await self._session.write("list_live", *values, header.started_at, False, None)
+        run_id = header.run_id
+        values = (bucket, find_shard(run_id), run_id, header.blueprint_id, child, header.started_at, False, None)
+        await self._live_rows.write([("list_live", values)])
 
     async def publish(self, header: RunHeader) -> None:
         """Bring the projections up to a header that is newer than they are."""
         if header.is_final:
             await self.publish_end(header, await self._choose_moment(header))
         else:
-            await self._session.write_together(_write_status(header, None, 0))
+            await self._status_rows.write(_write_status(header, None, 0))
 
     async def publish_end(self, header: RunHeader, listed_at: float) -> None:
         """Status row, listing of ended runs and listing of live runs, all or nothing.
@@ -98,15 +105,16 @@ class RunListings:
     async def _choose_moment(self, header: RunHeader) -> float:
         """Under which moment an end is listed: when it happened, or now if readers may have gone past that."""
         run_id, now = header.run_id, self._now()
+        if header.finished_at is not None and now - header.finished_at <= LATE_SECONDS:
+            # In time, so whoever published it before was in time too.
+            return header.finished_at
         rows = await self._session.read("read_status", run_id)
         listed_at: float | None = rows[0][2] if rows else None
         if listed_at is not None:
             place = (find_bucket(FINISHED, listed_at), find_shard(run_id), listed_at, run_id)
-            if now - listed_at <= LATE_SECONDS or await self._session.read("find_finished", *place):
+            if await self._session.read("find_finished", *place):
                 return listed_at
-            return now
-        finished_at = now if header.finished_at is None else header.finished_at
-        return finished_at if now - finished_at <= LATE_SECONDS else now
+        return now
 
 
 def _write_status(header: RunHeader, listed_at: float | None, ttl: int) -> list[Part]:

@@ -1,40 +1,26 @@
-"""Which event loop the driver runs on.
+"""Importing the driver where none of its event loops is to be had.
 
-The driver decides while it is imported: libev when its C extension was built, else asyncore. Python 3.12 has no
-asyncore, so without libev the import fails although the driver ships an asyncio reactor too. Importing this module
-before the driver's cluster module puts that reactor where the driver looks for asyncore.
+The driver looks for an event loop while it is imported: libev when its C extension was built, else asyncore, which
+Python 3.12 has no more; without either the import fails. We bring a connection class of our own, so it only has to
+be kept from failing.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 import types
 
 ASYNCORE_REACTOR = "cassandra.io.asyncorereactor"
 
 
-def has_libev() -> bool:
-    """Whether the driver's libev extension can be loaded."""
+def allow_import() -> None:
+    """Let the driver find its asyncio reactor in asyncore's place when libev is missing; harmless when repeated."""
     try:
         importlib.import_module("cassandra.io.libevwrapper")
     except ImportError:
-        return False
-    return True
-
-
-def prepare_reactor() -> str:
-    """Make sure that the driver finds a reactor; harmless when called again.
-
-    Returns:
-        ``libev`` or ``asyncio``. asyncore is never used: it is gone from Python and the slowest of the three.
-    """
-    if has_libev():
-        return "libev"
-    if ASYNCORE_REACTOR not in sys.modules:
-        stand_in = types.ModuleType(ASYNCORE_REACTOR)
-        reactor = importlib.import_module("cassandra.io.asyncioreactor")
-        stand_in.__dict__["AsyncoreConnection"] = reactor.AsyncioConnection
-        sys.modules[ASYNCORE_REACTOR] = stand_in
-    return "asyncio"
+        if ASYNCORE_REACTOR not in sys.modules:
+            stand_in = types.ModuleType(ASYNCORE_REACTOR)
+            reactor = importlib.import_module("cassandra.io.asyncioreactor")
+            stand_in.__dict__["AsyncoreConnection"] = reactor.AsyncioConnection
+            sys.modules[ASYNCORE_REACTOR] = stand_in

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from flowcraft_dagster.backends.cassandra import driver
+from flowcraft_dagster.backends.cassandra.loop_connection import bind_to_loop, call_on_loop
 from flowcraft_dagster.backends.cassandra.schema import Column, Table, find_missing, write_keyspace
 from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
 from flowcraft_dagster.backends.cassandra.statements import write_statements
@@ -42,9 +43,9 @@ class Unanswered(Exception):  # never leaves this package
 class CassandraSession:
     """One connection pool, used from one asyncio loop.
 
-    Results arrive on the driver's thread; they are collected and handed to the loop together, so that a thousand
-    answers wake it once. Plain statements are idempotent and repeated until ``give_up_seconds``; conditional ones
-    are sent once by :meth:`attempt`, since only the caller can tell whether an unanswered one took effect.
+    The loop itself reads and writes the connections, see ``loop_connection``. Plain statements are idempotent and
+    repeated until ``give_up_seconds``; conditional ones are sent once by :meth:`attempt`, since only the caller can
+    tell whether an unanswered one took effect.
 
     Args:
         settings: where and how.
@@ -65,9 +66,7 @@ class CassandraSession:
         self._session: Any = None
         self._prepared: dict[str, Any] = {}
         self._preparing = asyncio.Lock()
-        self._answers: deque[tuple[asyncio.Future[Answer], Answer | None, BaseException | None]] = deque()
-        self._handover = threading.Lock()
-        self._handover_due = False
+        self._thread_id = 0
         self._under_way = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._serial = driver.ConsistencyLevel.name_to_value[settings.serial_consistency]
@@ -83,8 +82,10 @@ class CassandraSession:
         if self._session is not None:
             return
         self._loop = asyncio.get_running_loop()
+        self._thread_id = threading.get_ident()
+        reactor = bind_to_loop(self._loop)
         try:
-            self._cluster, self._session = await asyncio.to_thread(driver.connect_cluster, self.settings)
+            self._cluster, self._session = await asyncio.to_thread(driver.connect_cluster, self.settings, reactor)
         except driver.ERRORS as error:
             raise self._unavailable(driver.describe_error(error)) from None
 
@@ -157,8 +158,8 @@ class CassandraSession:
 
     async def write_together(self, parts: Sequence[Part], *, atomic: bool = False) -> None:
         """Plain writes in one request, see :meth:`batch`. Raises StoreUnavailable."""
-        batch = await self.batch(parts, atomic=atomic)
-        await self.insist(parts[0][0], lambda: self.attempt(batch))
+        bound = await (self.bind(*parts[0]) if len(parts) == 1 else self.batch(parts, atomic=atomic))
+        await self.insist(parts[0][0], lambda: self.attempt(bound))
 
     async def insist(self, what: str, call: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:
         """Repeat ``call`` while it is unanswered, with growing pauses.
@@ -248,7 +249,7 @@ class CassandraSession:
         release, centre = rows[0]
         hosts = list(self._cluster.metadata.all_hosts())
         up = sum(1 for host in hosts if host.is_up)
-        return f"Cassandra {release}, {up} of {len(hosts)} nodes up, data centre {centre}, {driver.REACTOR} reactor"
+        return f"Cassandra {release}, {up} of {len(hosts)} nodes up, data centre {centre}"
 
     async def _read_columns(self) -> dict[str, dict[str, Column]]:
         rows = await self.run_cql(
@@ -329,38 +330,26 @@ class CassandraSession:
         return future
 
     def _take_rows(self, rows: Rows | None, future: asyncio.Future[Answer], response: Any) -> None:
-        self._take((future, (rows or [], response), None))
+        self._take(future, (rows or [], response), None)
 
     def _take_error(self, error: BaseException, future: asyncio.Future[Answer]) -> None:
-        self._take((future, None, error))
+        self._take(future, None, error)
 
-    def _take(self, answer: tuple[asyncio.Future[Answer], Answer | None, BaseException | None]) -> None:
-        """Called by the driver's thread, or by the loop's when a request fails at once."""
-        loop = self._loop
-        with self._handover:
-            self._answers.append(answer)
-            if self._handover_due or loop is None:
-                return
-            self._handover_due = True
-        try:
-            loop.call_soon_threadsafe(self._hand_over)
-        except RuntimeError:
-            # The loop is closed: nobody waits any more.
-            logger.debug("an answer came after the loop was closed")
+    def _take(self, future: asyncio.Future[Answer], answer: Answer | None, error: BaseException | None) -> None:
+        """Called by the driver: on the loop for answers, on any thread when connections are shut down."""
+        if threading.get_ident() == self._thread_id:
+            self._settle(future, answer, error)
+        elif self._loop is not None:
+            call_on_loop(self._loop, self._settle, future, answer, error)
 
-    def _hand_over(self) -> None:
-        with self._handover:
-            answers = list(self._answers)
-            self._answers.clear()
-            self._handover_due = False
-        for future, answer, error in answers:
-            self._end_turn()
-            if future.done():
-                continue
-            if answer is not None:
-                future.set_result(answer)
-            elif error is not None:
-                future.set_exception(error)
+    def _settle(self, future: asyncio.Future[Answer], answer: Answer | None, error: BaseException | None) -> None:
+        self._end_turn()
+        if future.done():
+            return
+        if answer is not None:
+            future.set_result(answer)
+        elif error is not None:
+            future.set_exception(error)
 
     async def _wait_for_turn(self) -> None:
         loop = asyncio.get_running_loop()

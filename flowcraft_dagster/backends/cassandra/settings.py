@@ -62,7 +62,8 @@ class CassandraSettings(BaseModel):
         tls: encrypt connections; always on with a bundle.
         tls_ca_file: certificates that are trusted, PEM; None trusts the system's.
         tls_cert_file, tls_key_file: this client's certificate and key, PEM, where the server asks for them.
-        tls_check_hostname: whether the certificate must name the host.
+        tls_check_hostname: whether a node's certificate must name its address; the driver compares IP addresses,
+            so certificates with host names alone need False.
         secure_connect_bundle: the ZIP file from DataStax Astra.
         consistency: of plain reads and writes and of the commit of conditional ones.
         serial_consistency: of conditional writes.

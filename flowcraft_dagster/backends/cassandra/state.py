@@ -9,7 +9,6 @@ from typing import Any
 
 from flowcraft_dagster.backends.cassandra.driver import ResultSet
 from flowcraft_dagster.backends.cassandra.headers import (
-    apply_commit,
     read_columns,
     read_head,
     write_parent,
@@ -37,9 +36,6 @@ logger = logging.getLogger(__name__)
 SMALL_RUN = 100
 """Rows that are read together with the head; those of larger runs follow without repeating it."""
 
-KNOWN_RUNS = 10_000
-"""Heads kept in memory, so that the end of a run can be listed without reading it."""
-
 SLOW_START_SECONDS = 25.0
 """A start that takes longer is listed again: its bucket may have been closed meanwhile."""
 
@@ -49,7 +45,7 @@ class CassandraStateStore:
 
     A commit is one conditional statement on one partition, or a conditional batch for several rows. When the server
     does not answer, the head is read at the serial level and its commit id compared, and the commit is repeated if
-    it was not applied.
+    it was not applied. Projections do not follow a commit by themselves: the owner publishes the header.
 
     Args:
         session: the connection.
@@ -59,7 +55,6 @@ class CassandraStateStore:
     def __init__(self, session: CassandraSession, listings: RunListings) -> None:
         self._session = session
         self._listings = listings
-        self._known: dict[str, RunHeader] = {}
         self._saved: set[str] = set()
 
     async def create_run(self, header: RunHeader, context: bytes) -> RunHeader | None:
@@ -106,21 +101,24 @@ class CassandraStateStore:
         if stored is None:
             if loop.time() - started > SLOW_START_SECONDS:
                 await self._listings.list_live(header)
-            self._remember(header)
-            await self._project(header)
+            try:
+                await self._listings.publish(header)
+            except StoreUnavailable as error:
+                # The run is stored, and that is what counts; its status row comes with its next change.
+                logger.warning("run '%s' has no status row yet: %s", header.run_id, error)
         return stored
 
     async def read_header(self, run_id: str) -> RunHeader | None:
         """See ``StateStore.read_header``."""
         rows = await self._session.read("read_head", run_id)
-        return self._remember(read_head(run_id, rows[0][1:])) if rows else None
+        return read_head(run_id, rows[0][1:]) if rows else None
 
     async def load_run(self, run_id: str) -> StoredRun | None:
         """See ``StateStore.load_run``."""
         rows = await self._session.read("read_run", run_id, SMALL_RUN)
         if not rows:
             return None
-        header = self._remember(read_head(run_id, rows[0][4:]))
+        header = read_head(run_id, rows[0][4:])
         if header is None:
             return None
         if len(rows) == SMALL_RUN:
@@ -171,10 +169,7 @@ class CassandraStateStore:
             # Epoch and seq are as expected and yet it was refused: one of its rows is there already.
             return CommitOutcome.STALE if is_open else outcome
 
-        outcome = await self._session.insist("commit", attempt)
-        if outcome is CommitOutcome.APPLIED:
-            await self._follow(commit)
-        return outcome
+        return await self._session.insist("commit", attempt)
 
     async def add_signal(self, run_id: str, signal: Signal) -> Signal | None:
         """See ``StateStore.add_signal``. Raises RunNotFound and SizeLimitExceeded."""
@@ -218,7 +213,6 @@ class CassandraStateStore:
             parts: list[Part] = [("forget_head", (run_id,)), ("forget_rows", (run_id,))]
             batch = await self._session.batch(parts)
             await self._session.insist("delete_run", lambda: self._session.attempt(batch))
-        self._known.pop(run_id, None)
         await self._listings.forget(run_id)
 
     async def save_blueprint(self, content_hash: str, document: bytes) -> None:
@@ -278,39 +272,6 @@ class CassandraStateStore:
         """Read the head so that an unfinished conditional write is either completed or void."""
         rows = await self._session.read("read_head", run_id, serial=True)
         return read_head(run_id, rows[0][1:]) if rows else None
-
-    async def _follow(self, commit: Commit) -> None:
-        """Let memory and projections follow an applied commit."""
-        known = self._known.get(commit.run_id)
-        if known is not None:
-            known = apply_commit(known, commit)
-            self._remember(known)
-        if commit.status == commit.previous_status:
-            return
-        header = known or await self.read_header(commit.run_id)
-        if header is None:
-            return
-        if header.is_final:
-            self._known.pop(commit.run_id, None)
-        await self._project(header)
-
-    async def _project(self, header: RunHeader) -> None:
-        """Bring status row and listings up to date; a failure is repaired by the index."""
-        try:
-            if header.is_final and header.finished_at is not None:
-                await self._listings.publish_end(header, header.finished_at)
-            else:
-                await self._listings.publish(header)
-        except StoreUnavailable as error:
-            logger.warning("the status row of run '%s' lags behind until it is repaired: %s", header.run_id, error)
-
-    def _remember(self, header: RunHeader | None) -> RunHeader | None:
-        if header is not None and not header.is_final:
-            self._known.pop(header.run_id, None)
-            self._known[header.run_id] = header
-            if len(self._known) > KNOWN_RUNS:
-                del self._known[next(iter(self._known))]
-        return header
 
 
 def _name(row: tuple[Any, ...], response: Any) -> dict[str, Any]:

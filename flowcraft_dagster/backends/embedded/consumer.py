@@ -52,6 +52,7 @@ class EmbeddedJobConsumer:
         self._takes = 0
         self._unread: set[int] = set()
         self._revoking: set[int] = set()
+        self._releasing: set[int] = set()
         self._seen = (-1, -1)
         self._turn = 0
         self._paused = False
@@ -218,7 +219,9 @@ class EmbeddedJobConsumer:
         """One step towards the assignment that all members work out alike."""
         view = self._session.reader.ask(read_group)
         me = self.member_id
-        lost = {partition for partition in self._positions if view.holders.get(partition) != me}
+        # What is being released is nobody's loss, though others may hold it already.
+        mine_before = self._positions.keys() - self._releasing
+        lost = {partition for partition in mine_before if view.holders.get(partition) != me}
         if lost:
             logger.warning("member %s lost partitions %s: others took it for dead", me, sorted(lost))
             self._drop(lost)
@@ -247,6 +250,7 @@ class EmbeddedJobConsumer:
     async def _revoke(self, partitions: frozenset[int]) -> None:
         await self._call_back(partitions, self._revoke_seconds)
         self._flush_settled()
+        self._releasing |= partitions
         while True:
             try:
                 await self._session.write(CHANGE_GROUP, self._plan(release=partitions))
@@ -255,6 +259,7 @@ class EmbeddedJobConsumer:
                 logger.warning("member %s cannot release partitions; trying again: %s", self.member_id, error)
                 await asyncio.sleep(RETRY_SECONDS)
         self._drop(partitions)
+        self._releasing -= partitions
         self._revoking -= partitions
         self._changed.set()
 

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any, TypeVar
 
 import orjson
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -27,6 +27,9 @@ HasEnded = Callable[[str], Awaitable[bool]]
 ERRORS = (RedisError, OSError, asyncio.TimeoutError)
 SUBSCRIBE_SECONDS = 0.5
 LISTEN_SECONDS = 1.0
+MAX_CONNECTIONS = 16
+REMEMBERED_RUNS = 10_000
+"""Announcements that nobody waited for, the last ones; each is told once."""
 
 
 class RedisCoordination:
@@ -37,7 +40,8 @@ class RedisCoordination:
 
     Args:
         settings: where and how.
-        has_ended: asked once a wait has begun, so that a run that ended just before is not waited for.
+        has_ended: asked when a wait begins before the subscription, so that a run that ended just before is not
+            waited for.
 
     Attributes:
         operations: how many ``leases``, ``announcements`` (of runs), ``wakeups`` and ``failures`` there were.
@@ -53,6 +57,7 @@ class RedisCoordination:
         self._breaker = CircuitBreaker(settings.failures, settings.rest_seconds, settings.longest_rest_seconds)
         self._channel = f"{settings.prefix}:runs"
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._heard: dict[str, None] = {}
         self._listener: asyncio.Task[None] | None = None
         self._subscribed = asyncio.Event()
 
@@ -84,9 +89,13 @@ class RedisCoordination:
         heard: asyncio.Future[None] = loop.create_future()
         self._waiting.setdefault(run_id, set()).add(heard)
         try:
-            await self._listen(min(seconds, SUBSCRIBE_SECONDS))
-            if self._has_ended is not None and await self._ask(self._has_ended, run_id):
+            if self._heard.pop(run_id, None) is not None:
                 return True
+            if not self._subscribed.is_set():
+                await self._listen(min(seconds, SUBSCRIBE_SECONDS))
+                # What was announced before the subscription was not heard.
+                if self._has_ended is not None and await self._ask(self._has_ended, run_id):
+                    return True
             done, _ = await asyncio.wait([heard], timeout=max(0.0, until - loop.time()))
             return bool(done)
         finally:
@@ -138,7 +147,14 @@ class RedisCoordination:
     def _make_client(self) -> Redis:
         # Nothing is tried twice: the breaker decides when Redis is asked again.
         options = {**self.settings.as_client(), "retry": Retry(NoBackoff(), 0)}
-        return Redis.from_url(self.settings.url.get_secret_value(), **options)
+        # A page of runs is asked for at once: more requests than connections wait for their turn, and fail nothing.
+        pool = BlockingConnectionPool.from_url(
+            self.settings.url.get_secret_value(),
+            max_connections=MAX_CONNECTIONS,
+            timeout=self.settings.connect_seconds,
+            **options,
+        )
+        return Redis.from_pool(pool)
 
     async def _try(self, call: Callable[[], Awaitable[T]]) -> T | None:
         """The answer, or None when there is none."""
@@ -170,27 +186,27 @@ class RedisCoordination:
         if self._listener is None or self._listener.done():
             self._subscribed.clear()
             self._listener = asyncio.create_task(self._hear())
-        if not self._subscribed.is_set():
-            try:
-                await asyncio.wait_for(self._subscribed.wait(), seconds)
-            except asyncio.TimeoutError:
-                logger.debug("not subscribed yet")
+        try:
+            await asyncio.wait_for(self._subscribed.wait(), seconds)
+        except asyncio.TimeoutError:
+            logger.debug("not subscribed yet")
 
     async def _hear(self) -> None:
         """Pass announcements on, and subscribe again whenever the connection breaks."""
-        rest = self.settings.rest_seconds
+        rest, is_again = self.settings.rest_seconds, False
         while True:
             try:
-                await self._hear_until_broken()
+                await self._hear_until_broken(is_again)
             except ERRORS as error:
                 logger.info("announcements are not heard for now: %s", _explain(error))
             if self._subscribed.is_set():
                 self._subscribed.clear()
+                is_again = True
                 rest = self.settings.rest_seconds
             await asyncio.sleep(rest)
             rest = min(rest * 2, self.settings.longest_rest_seconds)
 
-    async def _hear_until_broken(self) -> None:
+    async def _hear_until_broken(self, is_again: bool) -> None:
         async with self._make_client() as client, client.pubsub() as channel:
             await channel.subscribe(self._channel)
             while True:
@@ -199,14 +215,22 @@ class RedisCoordination:
                     continue
                 if message["type"] == "subscribe":
                     self._subscribed.set()
-                    # What was announced before the subscription is unknown: everybody looks once.
-                    self._wake(list(self._waiting) if self._has_ended is None else [])
+                    if is_again:
+                        # What was announced meanwhile is unknown: everybody looks once.
+                        self._wake(list(self._waiting))
                 elif message["type"] == "message":
                     self._wake(orjson.loads(message["data"]))
 
     def _wake(self, run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
-            for heard in self._waiting.pop(run_id, ()):
+            waiting = self._waiting.pop(run_id, None)
+            if waiting is None:
+                # Somebody may be about to wait: between reading the run and asking here it was announced.
+                self._heard[run_id] = None
+                if len(self._heard) > REMEMBERED_RUNS:
+                    del self._heard[next(iter(self._heard))]
+                continue
+            for heard in waiting:
                 if not heard.done():
                     self.operations["wakeups"] += 1
                     heard.set_result(None)

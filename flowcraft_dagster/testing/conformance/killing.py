@@ -1,7 +1,7 @@
 """Killing workers at random moments, and holding cases back so that there are enough kills among them.
 
-Cases take milliseconds and kills come seconds apart. So cases begin one by one, spread over the time that the kills
-take, and the last of every twenty waits for its kill.
+Cases take milliseconds and kills come seconds apart. So cases begin one by one, twenty of them spread over the time until
+the next kill, and the last of every twenty waits for that kill.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import time
 from collections.abc import Callable
 
 from flowcraft_dagster.testing.fleet import WorkerFleet
@@ -36,6 +37,7 @@ class Killer:
         self._is_at_work = is_at_work
         self._dice = random.Random(seed)  # noqa: S311 - a test's dice, not a secret
         self._killed = asyncio.Condition()
+        self._due: float | None = None
         self.at_work = 0
 
     async def run(self) -> None:
@@ -45,7 +47,10 @@ class Killer:
         """
         while True:
             await self._fleet.wait_ready()
-            await asyncio.sleep(self._interval * self._dice.uniform(0.5, 1.5))
+            pause = self._interval * self._dice.uniform(0.5, 1.5)
+            self._due = time.monotonic() + pause
+            await asyncio.sleep(pause)
+            self._due = None
             pids = self._fleet.pids
             if not pids:
                 continue
@@ -57,12 +62,10 @@ class Killer:
 
     async def admit(self, number: int, count: int) -> None:
         """Return when case ``number`` (from 0) of ``count`` may begin."""
-        is_last = (number + 1) % CASES_A_KILL == 0 or number + 1 == count
+        left = CASES_A_KILL - number % CASES_A_KILL
+        due = self._due
+        await asyncio.sleep(self._interval / CASES_A_KILL if due is None else max(0.0, due - time.monotonic()) / left)
+        is_last = left == 1 or number + 1 == count
         needed = math.ceil((number + 1) / CASES_A_KILL) - (0 if is_last else 1)
         async with self._killed:
             await self._killed.wait_for(lambda: self._fleet.killed >= needed)
-
-    @property
-    def pace(self) -> float:
-        """Seconds between the beginnings of two cases."""
-        return self._interval / CASES_A_KILL

@@ -119,7 +119,9 @@ class ConformanceRunner:
     async def _open_stage(self, cases: list[Case]) -> AsyncIterator[_Stage]:
         if self._options.backend == "memory":
             tally = Tally()
-            async with LocalRuntime(make_app(cases, tally.take_event), RuntimeOptions(timer_seconds=0.02, drain_seconds=1.0)) as local:
+            async with LocalRuntime(
+                make_app(cases, tally.take_event), RuntimeOptions(timer_seconds=0.02, drain_seconds=1.0)
+            ) as local:
                 yield _Stage(local.client, tally, None)
             return
         with self._open_folder() as folder:
@@ -172,7 +174,6 @@ class ConformanceRunner:
             for number, case in enumerate(cases):
                 if killer is not None:
                     await killer.admit(number, len(cases))
-                    await asyncio.sleep(killer.pace)
                 await room.acquire()
                 task = asyncio.ensure_future(self._run_one(case, stage))
                 task.add_done_callback(lambda _: room.release())

@@ -4,64 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.queue import JobConsumer
-from flowcraft_dagster.ports.records import Delivery, Message
+from flowcraft_dagster.ports.records import Message
 from flowcraft_dagster.testing.contracts.harness import BackendContract, on_backend
+from flowcraft_dagster.testing.contracts.members import (
+    Member,
+    first_halves,
+    let_go,
+    make_messages,
+    values_of_key,
+)
 from flowcraft_dagster.testing.contracts.samples import new_id
 
 Check = Callable[[], bool]
 MANY = 120
 """Messages with as many keys: enough for every partition of a small topic to get some."""
-
-
-@dataclass
-class Member:
-    """A consumer that collects whatever it is given.
-
-    Attributes:
-        consumer: the member of the group.
-        deliveries: what it was given, in order.
-        revoked: partitions it was asked to give up, with the seconds it had.
-        hold: keeps its revoke callbacks waiting while clear.
-    """
-
-    consumer: JobConsumer
-    deliveries: list[Delivery] = field(default_factory=list)
-    revoked: list[tuple[frozenset[int], float]] = field(default_factory=list)
-    hold: asyncio.Event = field(default_factory=asyncio.Event)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-    collecting: asyncio.Task[None] | None = None
-
-    async def on_revoked(self, partitions: frozenset[int], seconds: float) -> None:
-        """Note the revoke, then wait until the test lets it go on."""
-        self.revoked.append((partitions, seconds))
-        self.news.set()
-        await self.hold.wait()
-
-    async def collect(self) -> None:
-        """Fetch for ever."""
-        while True:
-            self.deliveries += await self.consumer.fetch(10)
-            self.news.set()
-
-    async def stop_collecting(self) -> None:
-        """Fetch no more. Raises what went wrong while fetching."""
-        task, self.collecting = self.collecting, None
-        if task is not None:
-            task.cancel()
-            (failure,) = await asyncio.gather(task, return_exceptions=True)
-            if isinstance(failure, Exception):
-                raise failure
-
-    @property
-    def values(self) -> list[bytes]:
-        """The values it was given, in order."""
-        return [delivery.message.value for delivery in self.deliveries]
 
 
 class JobQueueContract(BackendContract):
@@ -108,15 +69,15 @@ class JobQueueContract(BackendContract):
 
     @on_backend
     async def test_messages_sent_before_the_first_member_are_kept(self, backend: Backend) -> None:
-        await backend.jobs.send(_messages(5))
+        await backend.jobs.send(make_messages(5))
         async with self.joined(backend) as member:
             await self.until(member, lambda: len(member.deliveries) >= 5, "all arrive")
 
     @on_backend
     async def test_a_fetch_keeps_to_its_limit(self, backend: Backend) -> None:
-        await backend.jobs.send(_messages(20))
+        await backend.jobs.send(make_messages(20))
         consumer = backend.jobs.open_consumer("slot-1", new_id("worker"))
-        await consumer.start(_let_go)
+        await consumer.start(let_go)
         found = 0
         while found < 20:
             deliveries = await asyncio.wait_for(consumer.fetch(3), self.patience)
@@ -127,7 +88,7 @@ class JobQueueContract(BackendContract):
     @on_backend
     async def test_settled_messages_never_return(self, backend: Backend) -> None:
         before = await backend.jobs.measure_lag()
-        await backend.jobs.send(_messages(MANY))
+        await backend.jobs.send(make_messages(MANY))
         assert await backend.jobs.measure_lag() == before + MANY
         async with self.joined(backend) as member:
             await self.until(member, lambda: len(member.deliveries) >= MANY, "all arrive")
@@ -144,7 +105,7 @@ class JobQueueContract(BackendContract):
 
     @on_backend
     async def test_what_is_settled_just_before_leaving_is_stored(self, backend: Backend) -> None:
-        await backend.jobs.send(_messages(30))
+        await backend.jobs.send(make_messages(30))
         async with self.joined(backend) as member:
             await self.until(member, lambda: len(member.deliveries) >= 30, "all arrive")
             member.consumer.settle(member.deliveries)
@@ -154,7 +115,7 @@ class JobQueueContract(BackendContract):
 
     @on_backend
     async def test_unsettled_messages_come_again_after_leaving(self, backend: Backend) -> None:
-        messages = _messages(30)
+        messages = make_messages(30)
         await backend.jobs.send(messages)
         async with self.joined(backend) as member:
             await self.until(member, lambda: len(member.deliveries) >= 30, "all arrive")
@@ -162,7 +123,7 @@ class JobQueueContract(BackendContract):
             await self.until(other, lambda: len(other.deliveries) >= 30, "all come again")
             assert sorted(other.values) == sorted(message.value for message in messages)
             for key in {message.key for message in messages}:
-                assert _of_key(other, key) == _of_key(member, key)
+                assert values_of_key(other, key) == values_of_key(member, key)
 
     @on_backend
     async def test_a_message_behind_an_unsettled_one_does_not_hide_it(self, backend: Backend) -> None:
@@ -179,11 +140,11 @@ class JobQueueContract(BackendContract):
 
     @on_backend
     async def test_a_dead_members_messages_go_to_another(self, backend: Backend) -> None:
-        messages = _messages(MANY)
+        messages = make_messages(MANY)
         await backend.jobs.send(messages)
         async with self.joined(backend) as member, self.connected() as elsewhere:
             await self.until(member, lambda: len(member.deliveries) >= MANY, "all arrive")
-            settled = _prefixes(member.deliveries)
+            settled = first_halves(member.deliveries)
             member.consumer.settle(settled)
 
             async def is_stored() -> bool:
@@ -199,7 +160,7 @@ class JobQueueContract(BackendContract):
 
     @on_backend
     async def test_a_dead_member_settles_nothing(self, backend: Backend) -> None:
-        await backend.jobs.send(_messages(10))
+        await backend.jobs.send(make_messages(10))
         async with self.joined(backend) as member:
             await self.until(member, lambda: len(member.deliveries) >= 10, "all arrive")
             await self.kill(member)
@@ -219,7 +180,7 @@ class JobQueueContract(BackendContract):
                 second.hold.set()
                 await self.share(backend, [first, second])
                 start = (len(first.deliveries), len(second.deliveries))
-                messages = _messages(MANY)
+                messages = make_messages(MANY)
                 await elsewhere.jobs.send(messages)
                 await self.until(
                     first, lambda: len(first.values) + len(second.values) >= sum(start) + MANY, "all arrive"
@@ -231,7 +192,7 @@ class JobQueueContract(BackendContract):
 
     @on_backend
     async def test_a_revoke_lets_work_in_flight_end(self, backend: Backend) -> None:
-        await backend.jobs.send(_messages(MANY))
+        await backend.jobs.send(make_messages(MANY))
         async with self.joined(backend) as first:
             await self.until(first, lambda: len(first.deliveries) >= MANY, "all arrive")
             async with self.joined(backend, "slot-2") as second:
@@ -241,7 +202,7 @@ class JobQueueContract(BackendContract):
                 assert 0 < seconds <= self.revoke_seconds * 1.5
                 # Half of what is in flight ends in time, half does not.
                 leaving = [delivery for delivery in first.deliveries if delivery.partition in partitions]
-                ended = _prefixes(leaving)
+                ended = first_halves(leaving)
                 assert second.deliveries == [], "given away before the first member let go"
                 first.consumer.settle(ended)
                 first.hold.set()
@@ -278,7 +239,7 @@ class JobQueueContract(BackendContract):
 
     @on_backend
     async def test_a_revoke_that_does_not_end_is_cut_short(self, backend: Backend) -> None:
-        await backend.jobs.send(_messages(MANY))
+        await backend.jobs.send(make_messages(MANY))
         async with self.joined(backend) as first:
             await self.until(first, lambda: len(first.deliveries) >= MANY, "all arrive")
             async with self.joined(backend, "slot-2") as second:
@@ -300,7 +261,7 @@ class JobQueueContract(BackendContract):
             member.consumer.pause()
             await self.quieten(member)
             start = len(member.deliveries)
-            await backend.jobs.send(_messages(10))
+            await backend.jobs.send(make_messages(10))
             await self.quieten(member)
             assert len(member.deliveries) == start
             assert member.revoked == []
@@ -310,7 +271,7 @@ class JobQueueContract(BackendContract):
     @on_backend
     async def test_closing_ends_a_fetch_in_progress(self, backend: Backend) -> None:
         consumer = backend.jobs.open_consumer("slot-1", new_id("worker"))
-        await consumer.start(_let_go)
+        await consumer.start(let_go)
         fetching = asyncio.ensure_future(consumer.fetch(1))
         await asyncio.sleep(0)
         await consumer.close()
@@ -361,7 +322,7 @@ class JobQueueContract(BackendContract):
         end = loop.time() + self.patience
         while loop.time() < end:
             starts = [len(member.deliveries) for member in members]
-            messages = _messages(MANY)
+            messages = make_messages(MANY)
             await backend.jobs.send(messages)
             lot = {message.value for message in messages}
 
@@ -380,23 +341,3 @@ class JobQueueContract(BackendContract):
             if all(count()) and sum(count()) == MANY:
                 return
         raise AssertionError(f"not within {self.patience:g} s: {len(members)} members share the partitions")
-
-
-def _messages(count: int) -> list[Message]:
-    return [Message(new_id(), new_id("value").encode()) for _ in range(count)]
-
-
-def _of_key(member: Member, key: str) -> list[bytes]:
-    return [delivery.message.value for delivery in member.deliveries if delivery.message.key == key]
-
-
-def _prefixes(deliveries: Iterable[Delivery]) -> list[Delivery]:
-    """The first half of each partition."""
-    by_partition: dict[int, list[Delivery]] = {}
-    for delivery in deliveries:
-        by_partition.setdefault(delivery.partition, []).append(delivery)
-    return [x for mine in by_partition.values() for x in sorted(mine, key=lambda y: y.offset)[: (len(mine) + 1) // 2]]
-
-
-async def _let_go(partitions: frozenset[int], seconds: float) -> None:
-    """A revoke callback that has nothing to finish."""

@@ -154,16 +154,26 @@ class SimulatedCluster:
         worker = self.app.worker(self.settings, backend=backend, clock=self.clock, dice=self.dice, slot=slot)
         return SimulatedProcess(slot, connection, worker, asyncio.Event())
 
-    async def _meet_fault(self, point: FaultPoint) -> None:
+    async def strike(self, fate: str, *, seconds: float) -> None:
+        """Let the process that calls this, by way of a fault point, meet its fate.
+
+        Args:
+            fate: ``kill``, ``freeze``, or ``lose`` (frozen, and its partitions go to others meanwhile).
+            seconds: how long it is frozen.
+
+        Raises:
+            QueueUnavailable: it is a client: it died between two writes, and whoever called it may do so again.
+        """
         process = _process.get()
-        if self.crashes >= self._most_crashes or self.dice.random() >= self._crash_chance:
-            return
         self.crashes += 1
         if process is None:
-            # A client died between two writes; whoever called it does so again.
-            raise QueueUnavailable(f"the client was killed at {point.value}", queue="simulated")
-        fate = self.dice.choice(["kill", "kill", "freeze", "lose"])
+            raise QueueUnavailable("the client was killed", queue="simulated")
         if fate == "kill":
             process.kill()
             await process.connection.hang()
-        await process.freeze(self.dice.random() * 40, loses_membership=fate == "lose")
+        await process.freeze(seconds, loses_membership=fate == "lose")
+
+    async def _meet_fault(self, _: FaultPoint) -> None:
+        if self.crashes < self._most_crashes and self.dice.random() < self._crash_chance:
+            fate = self.dice.choice(["kill", "kill", "freeze", "lose"])
+            await self.strike(fate, seconds=self.dice.random() * 40)

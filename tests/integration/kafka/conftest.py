@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "stack"
 
 
 @pytest.fixture
-def site(stack: dict[str, str], tmp_path: Path) -> Iterator[Site]:  # noqa: F811  # the fixture itself
+def site(stack: dict[str, str], tmp_path: Path) -> Iterator[Site]:
     own = Site(tmp_path, stack)
     yield own
     asyncio.run(drop_keyspace(own.environment))

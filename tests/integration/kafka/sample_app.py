@@ -83,7 +83,7 @@ async def flaky(ctx: NodeContext) -> str:
 async def await_switch(folder: Path, run_id: str) -> str:
     """The text that :func:`open_gate` wrote."""
     path = folder / f"gate-{run_id}"
-    while not path.exists():
+    while not path.exists():  # noqa: ASYNC110  # the test may be another process
         await asyncio.sleep(SWITCH_POLL_SECONDS)
     return path.read_text()
 

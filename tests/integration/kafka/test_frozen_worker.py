@@ -24,6 +24,8 @@ FREEZE_SECONDS = float(os.environ.get("FLOWCRAFT_TEST_FREEZE_SECONDS", "4"))
 
 
 async def test_frozen_worker_neither_commits_twice_nor_changes_an_output(site: Site) -> None:
+    # A frozen worker is not yet given up for dead: what it ran is run again beside other nodes, not one by one.
+    site.overrides["FLOWCRAFT_HEARTBEAT_SECONDS"] = "10"
     async with site.client() as client, site.fleet(2) as fleet:
         run_ids = await client.start_many([StartRequest("gated")] * 12)
 
@@ -37,9 +39,7 @@ async def test_frozen_worker_neither_commits_twice_nor_changes_an_output(site: S
         before = {run_id: await client.status(run_id) for run_id in orphans}
 
         fleet.send_signal(frozen_slot, signal.SIGSTOP)
-        thaw = asyncio.get_running_loop().call_later(
-            FREEZE_SECONDS, fleet.send_signal, frozen_slot, signal.SIGCONT
-        )
+        thaw = asyncio.get_running_loop().call_later(FREEZE_SECONDS, fleet.send_signal, frozen_slot, signal.SIGCONT)
 
         def are_taken_over() -> bool:
             pids = {line.run_id: line.pid for line in site.record.read() if line.activation == "held"}

@@ -40,7 +40,7 @@ async def finish(client: AsyncClient, run_id: str) -> dict[str, object]:
     return result.outputs
 
 
-# -- 1: joins --------------------------------------------------------------------------------------------------------
+# -- 1: joins ----------------------------------------------------------------------------------------------------------
 
 
 async def test_01_join_does_not_fire_early_when_its_predecessors_are_redelivered(site: Site) -> None:
@@ -93,7 +93,7 @@ async def test_02_writers_side_by_side_lose_no_context_key(site: Site) -> None:
             }
 
 
-# -- 3, 4: branches that are not taken -----------------------------------------------------------------------------------
+# -- 3, 4: branches that are not taken ---------------------------------------------------------------------------------
 
 
 async def test_03_run_completes_when_a_branch_is_not_taken(site: Site) -> None:
@@ -122,7 +122,7 @@ async def test_04_reconciler_does_not_start_the_branch_that_was_not_chosen(site:
     assert begun["pick"] == 1
 
 
-# -- 5: an outage is no failure ------------------------------------------------------------------------------------------
+# -- 5: an outage is no failure ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.chaos
@@ -145,7 +145,7 @@ async def test_05_run_outlives_a_cassandra_outage_while_its_output_is_saved(
         assert (await client.result(run_id)).errors == ()
 
 
-# -- 6: one end ----------------------------------------------------------------------------------------------------------
+# -- 6: one end --------------------------------------------------------------------------------------------------------
 
 
 async def test_06_late_failed_does_not_overwrite_completed_nor_the_other_way_round(site: Site) -> None:
@@ -185,7 +185,7 @@ async def test_06_late_failed_does_not_overwrite_completed_nor_the_other_way_rou
         await wait_until_async("the projection shows both ends", read_projection)
 
 
-# -- 7, 8, 9: messages ---------------------------------------------------------------------------------------------------
+# -- 7, 8, 9: messages -------------------------------------------------------------------------------------------------
 
 
 async def test_07_jobs_produced_before_the_first_worker_joined_are_read(site: Site) -> None:
@@ -261,7 +261,7 @@ async def _is_settled(backend: Backend) -> bool:
     return await backend.jobs.measure_lag() == 0
 
 
-# -- 10, 11: long and wide -----------------------------------------------------------------------------------------------
+# -- 10, 11: long and wide ---------------------------------------------------------------------------------------------
 
 
 async def test_10_node_longer_than_the_poll_interval_and_the_stall_threshold_runs_once(site: Site) -> None:
@@ -297,7 +297,7 @@ async def test_11_fan_out_of_one_run_is_concurrent_and_a_slow_run_holds_nobody_u
         await finish(client, slow)
 
 
-# -- 12: the reconciler and double answers -----------------------------------------------------------------------------------
+# -- 12: the reconciler and double answers -----------------------------------------------------------------------------
 
 
 def test_12_no_statement_filters_a_whole_table() -> None:
@@ -344,7 +344,7 @@ async def test_12_two_answers_at_once_are_one_answer_and_one_continuation(site: 
             assert site.record.count_begins(run_id) == {"after": 1}
 
 
-# -- 13: nothing is remembered that belongs to one run ---------------------------------------------------------------------
+# -- 13: nothing is remembered that belongs to one run -----------------------------------------------------------------
 
 
 async def test_13_retries_of_one_run_leave_the_blueprint_as_it_is_for_the_next(site: Site) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from flowcraft_dagster.backends.cassandra.buckets import BucketDirectory
+from flowcraft_dagster.backends.cassandra.grouping import WriteGroup
 from flowcraft_dagster.backends.cassandra.listings import RunListings
 from flowcraft_dagster.backends.cassandra.session import Answer, CassandraSession, Unanswered
 from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
@@ -127,16 +128,57 @@ def test_an_unanswered_signal_is_looked_up() -> None:
     assert asyncio.run(store.add_signal("run-1", Signal("cancel", b"mine"))) == Signal("cancel", b"theirs")
 
 
-def test_a_failed_projection_does_not_undo_a_commit() -> None:
+def test_a_missing_status_row_does_not_undo_a_start() -> None:
+    class Deaf(ScriptedSession):
+        async def write_together(self, parts: Sequence[Any], *, atomic: bool = False) -> None:
+            if parts[0][0] == "write_status":
+                raise StoreUnavailable("no answer", store="cassandra")
+
+    assert asyncio.run(_store(Deaf([_apply], None)).create_run(HEADER, b"{}")) is None
+
+
+def test_a_run_that_cannot_be_listed_is_not_stored() -> None:
     class Deaf(ScriptedSession):
         async def write_together(self, parts: Sequence[Any], *, atomic: bool = False) -> None:
             raise StoreUnavailable("no answer", store="cassandra")
 
-    session = Deaf([_apply], _head(run_seq=5, updated_at=2.0))
-    ending = Commit("run-1", "mine", 1, 4, 1, "w", (), "awaiting", 1.0)
-    store = _store(session)
-    store._known["run-1"] = HEADER
-    assert asyncio.run(store.commit(ending)) is CommitOutcome.APPLIED
+    session = Deaf([_apply], None)
+    with pytest.raises(StoreUnavailable):
+        asyncio.run(_store(session).create_run(HEADER, b"{}"))
+    assert "create_run" not in session.sent
+
+
+def test_small_writes_of_one_moment_go_together() -> None:
+    session = ScriptedSession([_apply], None)
+    batches: list[int] = []
+
+    async def note(parts: Sequence[Any], *, atomic: bool = False) -> None:
+        batches.append(len(parts))
+
+    async def drive() -> None:
+        session.write_together = note  # type: ignore[method-assign]
+        group = WriteGroup(session, most=10)
+        await asyncio.gather(*(group.write([("list_live", (place,))]) for place in range(25)))
+        await group.write([("list_live", (25,))])
+
+    asyncio.run(drive())
+    assert batches == [10, 10, 5, 1]
+
+
+def test_all_learn_that_a_batch_failed() -> None:
+    class Deaf(ScriptedSession):
+        async def write_together(self, parts: Sequence[Any], *, atomic: bool = False) -> None:
+            raise StoreUnavailable("no answer", store="cassandra")
+
+    async def drive() -> list[Any]:
+        group = WriteGroup(Deaf([_apply], None), most=2)
+        return await asyncio.gather(
+            *(group.write([("list_live", (place,))]) for place in range(5)), return_exceptions=True
+        )
+
+    failures = asyncio.run(drive())
+    assert [type(failure) for failure in failures] == [StoreUnavailable] * 5
+    assert len({id(failure) for failure in failures}) == 5
 
 
 def test_pauses_grow_and_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,6 @@ from flowcraft_dagster.backends.cassandra.buckets import (
     find_shard,
 )
 from flowcraft_dagster.backends.cassandra.headers import (
-    apply_commit,
     decode_header,
     encode_header,
     read_head,
@@ -57,20 +56,6 @@ def test_a_heartbeat_does_not_move_an_ended_run() -> None:
     header = read_head("run-1", [columns.get(name) for name in HEAD_COLUMNS])
     assert header is not None
     assert header.updated_at == 2.0
-
-
-def test_a_commit_moves_the_header() -> None:
-    commit = Commit("run-1", "c", 2, 3, 2, "w2", (), COMPLETED, 20.0, reason="r")
-    after = apply_commit(HEADER, commit)
-    assert (after.seq, after.owner, after.status, after.updated_at, after.finished_at, after.reason) == (
-        4,
-        "w2",
-        COMPLETED,
-        20.0,
-        20.0,
-        "r",
-    )
-    assert apply_commit(HEADER, replace(commit, status="awaiting")).finished_at is None
 
 
 def test_a_run_is_read_as_of_its_head() -> None:

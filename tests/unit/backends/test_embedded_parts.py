@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flowcraft_dagster.backends.embedded import EmbeddedBackend
 from flowcraft_dagster.backends.embedded.connection import BulkInsert
+from flowcraft_dagster.backends.embedded.group import GroupChange
 from flowcraft_dagster.backends.embedded.index import list_from
 from flowcraft_dagster.backends.embedded.locks import LockFile, Turnstile
 from flowcraft_dagster.backends.embedded.presence import Presence
@@ -201,6 +203,36 @@ async def test_a_change_between_two_looks_is_heard(backend: EmbeddedBackend, clo
     await elsewhere.state.commit(next_commit(header, "end/a", status=AWAITING))
     assert await asyncio.wait_for(waiting, 5.0) is True
     await elsewhere.close()
+
+
+async def test_a_look_at_the_group_amid_a_release_reports_no_loss(
+    backend: EmbeddedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[float] = []
+
+    async def on_revoked(partitions: frozenset[int], seconds: float) -> None:
+        told.append(seconds)
+
+    first, second = backend.jobs.open_consumer("one", "w1"), backend.jobs.open_consumer("two", "w2")
+    await first.start(on_revoked)
+    write, released = backend.session.write, asyncio.Event()
+
+    async def write_then_look(kind: WriteKind[Any, Any], argument: Any) -> Any:
+        answer = await write(kind, argument)
+        if isinstance(argument, GroupChange) and argument.release:
+            # The release is stored, and the member has not yet come round to forgetting the partitions.
+            await first._regroup()
+            released.set()
+        return answer
+
+    monkeypatch.setattr(backend.session, "write", write_then_look)
+    await second.start(on_revoked)
+    await asyncio.wait_for(released.wait(), 10.0)
+    await asyncio.sleep(0)
+    assert told
+    assert all(seconds > 0 for seconds in told), "a hand-over was taken for a loss"
+    await first.close()
+    await second.close()
 
 
 async def test_commits_leave_the_index_of_live_runs_alone(backend: EmbeddedBackend) -> None:

@@ -123,3 +123,9 @@ def test_librdkafka_knows_every_option() -> None:
     assert AdminClient(settings.as_admin()) is not None
     assert "batch.size" not in settings.as_consumer("s")
     assert "fetch.min.bytes" not in settings.as_producer()
+
+
+@pytest.mark.parametrize("fields", SECURED[:3], ids=["plain", "scram", "oauth"])
+def test_librdkafka_takes_every_way_of_signing_in(fields: dict[str, Any]) -> None:
+    settings = KafkaSettings.model_validate({**fields, "brokers": ("127.0.0.1:1",)})
+    assert Producer({**settings.as_producer(), "log_level": 0}) is not None

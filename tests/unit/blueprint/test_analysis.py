@@ -148,6 +148,12 @@ def find_bodies(blueprint: Blueprint) -> dict[str, set[str]]:
             "o i",
             {"o": {"a", "i", "b", "c"}, "i": {"b"}},
         ),
+        # What leaves the outer loop has left the inner one too.
+        (
+            "s-o o-i:continue i-a:continue a-i a-z:x i-c:break c-o o-z:break",
+            "o i",
+            {"o": {"i", "a", "c"}, "i": {"a"}},
+        ),
         # One after the other.
         ("s-l l-a:continue a-l l-m:break m-b:continue b-m m-z:break", "l m", {"l": {"a"}, "m": {"b"}}),
         # Into the body from outside.

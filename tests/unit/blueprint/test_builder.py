@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flowcraft_dagster.app import Flowcraft
 from flowcraft_dagster.blueprint import Flow, analyze_blueprint, lint_blueprint, parse_blueprint
 from flowcraft_dagster.engine.expression import compile_expression, evaluate
 from flowcraft_dagster.errors import BlueprintError, ExpressionError
@@ -182,6 +183,48 @@ def test_the_loops_transforms_read_what_came_into_the_loop_last(context: dict[st
     assert len(texts) == 1
     value = evaluate(str(texts.pop()), {"input": "not this", "context": context}).value
     assert (value if value is None or isinstance(value, int) else "undefined") == expected
+
+
+def test_bodies_of_nested_loops_get_real_inputs() -> None:
+    seen: list[tuple[str, Any]] = []
+
+    def outer(ctx: Any) -> Any:
+        ctx.context.set("rounds", ctx.context.get("rounds") + 1)
+        ctx.context.set("steps", 0)
+        seen.append(("outer", ctx.input))
+        return ctx.input * 10
+
+    def inner(ctx: Any) -> Any:
+        ctx.context.set("steps", ctx.context.get("steps") + 1)
+        seen.append(("inner", ctx.input))
+        return ctx.input + 1
+
+    def after(ctx: Any) -> Any:
+        seen.append(("after", ctx.input))
+
+    flow = (
+        Flow("nested")
+        .node("start", fetch, inputs="number")
+        .node("a", outer)
+        .node("b", inner)
+        .loop("step", start="b", end="b", condition="steps < 2")
+        .loop("round", start="a", end="step", condition="rounds < 2")
+        .node("z", after)
+        .edge("start", "round")
+        .edge("a", "step")
+        .edge("round", "z")
+    )
+    app = Flowcraft([flow.build()], nodes=flow.nodes)
+    assert app.run("nested", {"number": 5, "rounds": 0, "steps": 0}, timeout=30).status == "completed"
+    assert seen == [
+        ("outer", 5),
+        ("inner", 50),
+        ("inner", 51),
+        ("outer", 52),
+        ("inner", 520),
+        ("inner", 521),
+        ("after", 522),
+    ]
 
 
 def test_a_loop_id_with_quotes_gives_an_expression_all_the_same() -> None:

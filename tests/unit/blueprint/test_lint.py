@@ -153,6 +153,20 @@ CLEAN: dict[str, Blueprint] = {
         },
         ["s l", "l r continue", "r a x", "r b y", "a m", "b m", "m l", "l z break", "s j", "a j", "b j", "z j"],
     ),
+    "loop whose only entries lie in its own body": make(
+        {
+            "s": "echo",
+            "t": "echo",
+            "l": loop(),
+            "a": "echo",
+            "m": loop(),
+            "b": "echo",
+            "q": "any",
+            "z": "echo",
+            "y": "echo",
+        },
+        ["s l", "l a continue", "a m", "a b", "m b continue", "b l", "b q", "t q", "q m", "l z break", "m y break"],
+    ),
     "fallback that takes over the edges": make(
         {"a": falls_back_on("f"), "f": "echo", "z": "echo", "c": "echo", "j": "echo"}, ["a z", "z j", "c j"]
     ),

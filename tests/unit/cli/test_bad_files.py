@@ -17,16 +17,23 @@ REFUSED: list[tuple[str, object, str]] = [
     ("duplicate", {"nodes": [{"id": "a", "uses": "x"}, {"id": "a", "uses": "x"}]}, "node 'a', field 'id'"),
     ("unknown node", {**GOOD, "edges": [{"source": "a", "target": "c"}]}, "edge 'a -> c'"),
     ("no start", {**GOOD, "edges": [{"source": "q", "target": "b"}]}, "edge 'q -> b'"),
-    ("expression", {**GOOD, "edges": [{"source": "a", "target": "b", "condition": "a >"}]}, "field 'edges[0].condition'"),
+    (
+        "expression",
+        {**GOOD, "edges": [{"source": "a", "target": "b", "condition": "a >"}]},
+        "field 'edges[0].condition'",
+    ),
     ("config", {"nodes": [{"id": "a", "uses": "add", "config": {"maxRetries": "three"}}]}, "node 'a', field 'config"),
     ("timeout", {"nodes": [{"id": "a", "uses": "add", "config": {"timeout": "1s"}}]}, "node 'a', field 'config"),
-    ("join", {"nodes": [{"id": "a", "uses": "add", "config": {"joinStrategy": "some"}}]}, "field 'config.joinStrategy'"),
+    (
+        "join",
+        {"nodes": [{"id": "a", "uses": "add", "config": {"joinStrategy": "some"}}]},
+        "field 'config.joinStrategy'",
+    ),
     ("no nodes", {"edges": []}, "field 'nodes': is missing"),
     ("list", [1, 2], "must be an object"),
     ("not JSON", "{'nodes': []}", "is not JSON"),
     ("empty", "", "is not JSON"),
 ]
-
 
 
 @pytest.mark.parametrize("command", ["run", "lint", "graph"])

@@ -43,7 +43,7 @@ def test_a_moment_may_be_exact(text: str, moment: datetime) -> None:
 
 
 def test_a_date_alone_is_local_midnight() -> None:
-    midnight = datetime(2025, 1, 31).astimezone()  # noqa: DTZ001 - the machine's own zone is meant
+    midnight = datetime(2025, 1, 31).astimezone()
     assert Moment().convert("2025-01-31", None, None) == midnight.timestamp()
 
 

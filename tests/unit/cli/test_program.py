@@ -132,7 +132,11 @@ def _command_that_raises(error: BaseException) -> click.Command:
             "FLOWCRAFT_HOME.\n",
         ),
         (AppLoadError("is odd", target="a:b"), 2, "error: app 'a:b': is odd. Give MODULE:ATTR"),
-        (StoreUnavailable("gone\nfishing", store="s"), 1, "error: state store s is away: gone fishing. Nothing is lost"),
+        (
+            StoreUnavailable("gone\nfishing", store="s"),
+            1,
+            "error: state store s is away: gone fishing. Nothing is lost",
+        ),
         (KeyError("x"), 1, "error: unexpected KeyError: 'x'. Set FLOWCRAFT_DEBUG=1 for the traceback and report it.\n"),
         (PermissionError(13, "Permission denied", "f"), 1, "error: f: permission denied. Check the path"),
         (RecursionError("deep"), 1, "error: the JSON is nested too deeply. Flatten it.\n"),

@@ -17,7 +17,14 @@ from flowcraft_dagster.testing.bench.workloads import find_references, find_work
 
 @pytest.mark.parametrize(
     ("name", "nodes", "edges"),
-    [("chain5", 5, 4), ("chain:1", 1, 0), ("chain:300", 300, 299), ("diamond", 4, 4), ("fan50", 52, 100), ("fan:3", 5, 6)],
+    [
+        ("chain5", 5, 4),
+        ("chain:1", 1, 0),
+        ("chain:300", 300, 299),
+        ("diamond", 4, 4),
+        ("fan50", 52, 100),
+        ("fan:3", 5, 6),
+    ],
 )
 def test_blueprints_have_their_shapes(name: str, nodes: int, edges: int) -> None:
     blueprint = make_blueprint(name)
@@ -40,7 +47,7 @@ async def test_references_come_from_memory() -> None:
 
 def test_moderation_needs_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(AppLoadError, match="posts.jsonl|cannot import"):
+    with pytest.raises(AppLoadError, match=r"posts\.jsonl|cannot import"):
         find_workload("moderation")
 
 

@@ -109,7 +109,7 @@ def test_optional_parts_may_be_missing() -> None:
 def test_a_file_that_holds_no_cases_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "cases.json"
     path.write_text(text)
-    with pytest.raises(FlowcraftError, match="cases.json"):
+    with pytest.raises(FlowcraftError, match=r"cases\.json"):
         load_cases(path)
 
 

@@ -20,7 +20,9 @@ def _blueprint(nodes: list[Document], *edges: tuple[str, str]) -> Document:
     return {"nodes": nodes, "edges": [{"source": source, "target": target} for source, target in edges]}
 
 
-def _case(name: str, blueprints: dict[str, Document], expect: Document, resume: list[Document] | None = None) -> Document:
+def _case(
+    name: str, blueprints: dict[str, Document], expect: Document, resume: list[Document] | None = None
+) -> Document:
     document = {
         "name": name,
         "category": "own",
@@ -39,7 +41,12 @@ PARENT = _blueprint([{"id": "p", "uses": "subflow", "params": {"blueprintId": "c
 FLAKY = _blueprint([{"id": "f", "uses": "flaky", "params": {"times": 2, "value": 1}, "config": {"maxRetries": 3}}])
 BATCH = _blueprint(
     [
-        {"id": "s", "uses": "batch-scatter", "inputs": "list", "params": {"workerUsesKey": "square", "gatherNodeId": "g"}},
+        {
+            "id": "s",
+            "uses": "batch-scatter",
+            "inputs": "list",
+            "params": {"workerUsesKey": "square", "gatherNodeId": "g"},
+        },
         {"id": "g", "uses": "batch-gather"},
     ],
     ("s", "g"),
@@ -106,7 +113,9 @@ async def test_a_wait_is_answered_and_a_sleep_fires(tmp_path: Path) -> None:
         tmp_path,
         _case("wait", {"main": WAIT}, answered, [{"node": "w", "output": [1]}]),
         _case("no output", {"main": WAIT}, {"outputs": {"e": None}, "status": "completed"}, [{"node": "w"}]),
-        _case("nap", {"main": NAP}, {"first_status": "awaiting", "status": "completed"}, [{"node": "s", "timer": True}]),
+        _case(
+            "nap", {"main": NAP}, {"first_status": "awaiting", "status": "completed"}, [{"node": "s", "timer": True}]
+        ),
         _case("nested", {"main": PARENT, "child": WAIT}, {"status": "completed"}, [{"node": "p/w", "output": 2}]),
     )
     assert [outcome.difference for outcome in report.cases] == [None] * 4

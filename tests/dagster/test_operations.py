@@ -1,0 +1,98 @@
+"""Operator's jobs: answer, cancel, replay, drain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flowcraft_dagster.ports.records import DeadLetter
+from flowcraft_dagster.runtime.requests import LETTER_SOURCE
+from tests.dagster.conftest import Site, WorkerThread
+
+
+def act(site: Site, job: str, op: str, **config: Any) -> Any:
+    return site.run_job(job, {"ops": {op: {"config": config}}})
+
+
+def resume(site: Site, **config: Any) -> Any:
+    return act(site, "resume_flowcraft_run", "resume_flowcraft_run_op", **config)
+
+
+def cancel(site: Site, **config: Any) -> Any:
+    return act(site, "cancel_flowcraft_runs", "cancel_flowcraft_runs_op", **config)
+
+
+def replay(site: Site, **config: Any) -> Any:
+    return act(site, "replay_flowcraft_dead_letters", "replay_flowcraft_dead_letters_op", **config)
+
+
+@pytest.mark.parametrize("output", [21, {"a": [1, None]}, None, "text"])
+def test_an_answer_becomes_the_nodes_output(site: Site, worker: WorkerThread, output: Any) -> None:
+    run_id = site.client.start("waits", {"n": 1})
+    site.client.wait_for_pause(run_id, 20)
+    assert resume(site, run_id=run_id, node="step1", output=output).success
+
+    result = site.client.wait(run_id, 20)
+    assert result.outputs["step1"] == output
+    if output == 21:
+        assert result.outputs["step2"] == 42
+
+
+def test_an_answer_to_nothing_fails_with_what_waits(site: Site, worker: WorkerThread) -> None:
+    run_id = site.client.start("waits", {"n": 1})
+    site.client.wait_for_pause(run_id, 20)
+    result = resume(site, run_id=run_id, node="step2", output=1)
+
+    (event,) = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    text = event.event_specific_data.user_failure_data.description
+    assert "node 'step2' does not wait" in text
+    assert "Waiting now: step1" in text
+
+
+def test_runs_are_cancelled_by_id_and_by_blueprint(site: Site, worker: WorkerThread) -> None:
+    first, second, other = (site.client.start(name, {"n": 1}) for name in ("lingers", "lingers", "waits"))
+    ended = site.client.start("400", {"n": 1})
+    site.client.wait(ended, 20)
+    result = cancel(site, run_ids=[other, ended], blueprint_id="lingers", reason="enough")
+
+    assert result.success
+    for run_id in (first, second, other):
+        found = site.client.wait(run_id, 20)
+        assert (found.status, found.reason) == ("cancelled", "enough")
+    assert site.client.status(ended).status == "completed"
+
+
+def test_unknown_runs_are_named_and_the_others_cancelled(site: Site, worker: WorkerThread) -> None:
+    run_id = site.client.start("lingers", {"n": 1})
+
+    assert not cancel(site, run_ids=["nosuch", run_id]).success
+    assert site.client.wait(run_id, 20).status == "cancelled"
+
+
+def test_a_dead_letter_goes_back_to_the_queue_it_came_from(site: Site) -> None:
+    backend, call = site.connection.backend, site.connection.call
+    for name, source, value in [
+        ("job", "3/17", b'{"runId": "r"}'),
+        ("request", f"{LETTER_SOURCE}topic/0/4", b'{"blueprintId": "400"}'),
+    ]:
+        call(backend.dead_letters.add_letter(DeadLetter(name, b"r", value, {}, source, "because", 1.0)))
+
+    assert replay(site).success
+    assert call(backend.dead_letters.list_letters(10)) == ()
+    assert call(backend.jobs.measure_lag()) == 1
+    (found,) = call(backend.requests.find_ranges({}, None, 10))
+    (request,) = call(backend.requests.read_requests(found))
+    assert request.value == b'{"blueprintId": "400"}'
+
+
+def test_an_unknown_dead_letter_is_named(site: Site) -> None:
+    assert not replay(site, letter_ids=["nosuch"]).success
+
+
+def test_the_drain_job_is_a_worker_for_a_while(site: Site) -> None:
+    run_id = site.client.start("400", {"n": 1})
+    result = act(site, "flowcraft_drain_job", "flowcraft_drain_op", max_seconds=30.0, idle_seconds=0.2)
+
+    assert result.success
+    assert site.client.status(run_id).status == "completed"

@@ -1,0 +1,102 @@
+"""Resources: one live connection per configuration, none before it is needed, and a bounded worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import OpExecutionContext
+
+from flowcraft_dagster.errors import AppLoadError, SettingsError, StorageReadOnly
+from flowcraft_dagster.orchestration.connection import connect, count_connections
+from flowcraft_dagster.orchestration.resources import (
+    EmbeddedStoreResource,
+    EnvironmentBackendResource,
+    FlowcraftClientResource,
+    FlowcraftWorkerResource,
+)
+from tests.dagster.conftest import Site, WorkerThread
+
+APP = "tests.dagster.sample_app:app"
+
+
+def test_a_hundred_ticks_share_one_connection(site: Site) -> None:
+    for _ in range(100):
+        assert site.tick("flowcraft_run_request_sensor").skip_message == "no new requests"
+
+    assert count_connections() == 1
+
+
+def test_settings_come_from_fields_and_from_the_environment(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWCRAFT_HOME", str(site.home / "other"))
+    by_field = FlowcraftClientResource(app=APP, backend=EmbeddedStoreResource(home=str(site.home))).connect()
+    by_environment = FlowcraftClientResource(app=APP, backend=EnvironmentBackendResource()).connect()
+
+    assert by_field.settings.home == site.home
+    assert by_environment.settings.home == site.home / "other"
+    assert count_connections() == 2
+
+
+def test_a_connection_is_made_again_after_a_failure(site: Site) -> None:
+    site.home.parent.mkdir(exist_ok=True)
+    site.home.write_text("in the way")
+    with pytest.raises(StorageReadOnly):
+        site.resource.connect()
+    site.home.unlink()
+
+    assert site.resource.get_client().runs() == ()
+
+
+def test_wrong_configuration_says_what_is_wrong() -> None:
+    with pytest.raises(AppLoadError, match="cannot import nosuch_module_at_all"):
+        connect("nosuch_module_at_all:app", {})
+    with pytest.raises(SettingsError, match="FLOWCRAFT_BACKEND"):
+        connect(APP, {"FLOWCRAFT_BACKEND": "punched cards"})
+
+
+def test_an_op_of_ones_own_uses_the_client(site: Site, worker: WorkerThread) -> None:
+    # Dagster reads types when the op is defined; this module's annotations are text until then.
+    def body(context, flowcraft):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        client = flowcraft.get_client()
+        return client.wait(client.start("400", {"n": 1}), 20).outputs["step2"]
+
+    body.__annotations__ = {"context": OpExecutionContext, "flowcraft": FlowcraftClientResource}
+    op = dg.op(name="own")(body)
+
+    @dg.job(resource_defs={"flowcraft": site.resource})
+    def own_job() -> None:
+        op()
+
+    assert own_job.execute_in_process(instance=site.instance).output_for_node("own") == 4
+
+
+def test_the_worker_drains_and_leaves(site: Site) -> None:
+    run_ids = [site.client.start("400", {"n": n}) for n in range(5)]
+    report = FlowcraftWorkerResource(flowcraft=site.resource, concurrency=2).drain(max_seconds=30, idle_seconds=0.2)
+
+    assert report.is_idle
+    assert report.left == 0
+    assert [site.client.result(run_id).status for run_id in run_ids] == ["completed"] * 5
+
+
+def test_the_worker_leaves_what_it_has_no_time_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWCRAFT_DRAIN_SECONDS", "0.1")
+    run_id = site.client.start("lingers", {"n": 1})
+    report = FlowcraftWorkerResource(flowcraft=site.resource).drain(max_seconds=0.5)
+
+    assert not report.is_idle
+    assert site.client.status(run_id).status == "running"
+
+
+def test_fields_are_documented() -> None:
+    for resource in (EmbeddedStoreResource, FlowcraftClientResource, FlowcraftWorkerResource):
+        for name, field in resource.model_fields.items():
+            assert field.description or name in ("backend", "flowcraft"), f"{resource.__name__}.{name}"
+
+
+def test_an_environment_variable_can_name_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_FOLDER", str(tmp_path / "mine"))
+    resource = EmbeddedStoreResource(home=dg.EnvVar("MY_FOLDER")).process_config_and_initialize()
+
+    assert resource.list_variables()["FLOWCRAFT_HOME"] == str(tmp_path / "mine")

@@ -1,0 +1,197 @@
+"""Run requests: from the queue to runs, once each, with bad ones put aside."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from flowcraft_dagster.errors import QueueUnavailable
+from flowcraft_dagster.orchestration.requests import REQUESTS_KEY, RequestCursor, read_request_cursor
+from flowcraft_dagster.ports.records import RequestRange, RunQuery
+from flowcraft_dagster.runtime.client import StartRequest
+from flowcraft_dagster.runtime.requests import encode_request
+from tests.dagster.conftest import Site, WorkerThread
+
+SENSOR = "flowcraft_run_request_sensor"
+JOB = "start_requested_flowcraft_runs"
+OP = "start_requested_flowcraft_runs_op"
+
+
+def send(site: Site, *values: bytes) -> None:
+    site.connection.call(site.connection.backend.requests.send_requests(values))
+
+
+def ask_for(n: int, **more: Any) -> bytes:
+    return encode_request(StartRequest("400", {"n": n}, **more))
+
+
+def launch(site: Site, request: dg.RunRequest) -> Any:
+    return site.run_job(JOB, dict(request.run_config), tags=request.tags)
+
+
+def test_requests_become_runs(site: Site, worker: WorkerThread) -> None:
+    send(site, ask_for(1), ask_for(2), ask_for(3, run_id="mine"))
+    tick = site.tick(SENSOR)
+    (request,) = tick.run_requests
+    result = launch(site, request)
+
+    assert result.success
+    run_ids = result.output_for_node(OP)
+    assert run_ids[2] == "mine"
+    assert [site.client.wait(run_id, 20).outputs["step2"] for run_id in run_ids] == [4, 8, 12]
+    event = site.instance.get_latest_materialization_event(REQUESTS_KEY)
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.metadata["started"].value == 3
+
+
+def test_the_request_carries_places_and_no_payload(site: Site) -> None:
+    send(site, ask_for(1), ask_for(2))
+    (request,) = site.tick(SENSOR).run_requests
+
+    (piece,) = request.run_config["ops"][OP]["config"]["ranges"]
+    topic_id = site.connection.backend.requests._session.topic_id  # type: ignore[attr-defined]
+    assert piece == {"topic_id": topic_id, "partition": 0, "start": 1, "end": 3}
+    assert request.run_key == f"{topic_id}:0:1-3"
+
+
+def test_a_second_tick_asks_for_nothing_again(site: Site) -> None:
+    send(site, ask_for(1))
+    first = site.tick(SENSOR)
+    second = site.tick(SENSOR, first.cursor)
+
+    assert second.run_requests == []
+    assert second.skip_message == "no new requests"
+    assert second.cursor == first.cursor
+
+
+def test_overlapping_ranges_and_repeated_launches_start_nothing_twice(site: Site) -> None:
+    send(site, ask_for(1), ask_for(2))
+    lost = site.tick(SENSOR)
+    # The cursor of that tick was lost; meanwhile a third request came.
+    send(site, ask_for(3))
+    repeated = site.tick(SENSOR)
+    for tick in (lost, repeated, repeated):
+        assert launch(site, tick.run_requests[0]).success
+
+    assert len(site.client.runs(RunQuery(blueprint_id="400"))) == 3
+
+
+def test_a_lost_cursor_begins_anew_and_starts_nothing_twice(site: Site) -> None:
+    send(site, ask_for(1))
+    launch(site, site.tick(SENSOR).run_requests[0])
+    launch(site, site.tick(SENSOR, "{broken").run_requests[0])
+
+    assert site.log.lines == ["the cursor is not used, since it cannot be read; all requests are looked at anew"]
+    assert len(site.client.runs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", "not a JSON object"),
+        (b"{}", "'blueprintId' is not text"),
+        (b'{"blueprintId": "400", "context": 3}', "'context' is not an object"),
+        (b'{"blueprintId": "400", "runId": ""}', "'runId' is not text"),
+        (b'{"blueprintId": "nosuch"}', "blueprint 'nosuch' is not known here"),
+        (json.dumps({"blueprintId": "400", "context": {"n": 2}, "runId": "taken"}).encode(), "another context"),
+        (b"\xff\xfe", "not JSON"),
+    ],
+)
+def test_a_bad_request_becomes_a_dead_letter_and_holds_up_none(site: Site, value: bytes, reason: str) -> None:
+    site.client.start("400", {"n": 1}, run_id="taken")
+    send(site, ask_for(1), value, ask_for(2))
+    (request,) = site.tick(SENSOR).run_requests
+    for _ in range(2):
+        result = launch(site, request)
+        assert result.success
+        assert len(result.output_for_node(OP)) == 2
+
+    # Once, although the launch was repeated.
+    (letter,) = site.connection.call(site.connection.backend.dead_letters.list_letters(10))
+    assert letter.value == value
+    assert reason in letter.reason
+    assert letter.source.endswith("/0/2")
+
+
+def test_a_number_names_a_blueprint(site: Site) -> None:
+    send(site, b'{"blueprintId": 400, "context": {"n": 1}}')
+
+    assert len(launch(site, site.tick(SENSOR).run_requests[0]).output_for_node(OP)) == 1
+
+
+def test_many_requests_are_handed_over_in_pieces(site: Site) -> None:
+    send(site, *(ask_for(n) for n in range(2500)))
+    first = site.tick(SENSOR)
+    second = site.tick(SENSOR, first.cursor)
+
+    pieces = [tick.run_requests[0].run_config["ops"][OP]["config"]["ranges"][0] for tick in (first, second)]
+    assert [(piece["start"], piece["end"]) for piece in pieces] == [(1, 2001), (2001, 2501)]
+
+
+def test_a_queue_that_is_away_skips_the_tick_and_the_next_one_recovers(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(site, ask_for(1))
+
+    async def away(*args: Any) -> list[RequestRange]:
+        raise QueueUnavailable("no broker", queue="test")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.connection.backend.requests, "find_ranges", away)
+        skipped = site.tick(SENSOR, "")
+    recovered = site.tick(SENSOR, skipped.cursor)
+
+    assert "job queue test is away: no broker" in skipped.skip_message
+    assert skipped.run_requests == []
+    assert len(recovered.run_requests) == 1
+
+
+def test_a_step_whose_queue_is_away_is_repeated(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(site, ask_for(1))
+    (request,) = site.tick(SENSOR).run_requests
+    read = site.connection.backend.requests.read_requests
+    calls = []
+
+    async def away_at_first(requests: RequestRange) -> Any:
+        calls.append(requests)
+        if len(calls) == 1:
+            raise QueueUnavailable("no broker", queue="test")
+        return await read(requests)
+
+    monkeypatch.setattr(site.connection.backend.requests, "read_requests", away_at_first)
+    monkeypatch.setattr("flowcraft_dagster.orchestration.following.RETRY_SECONDS", 0.0)
+
+    assert launch(site, request).success
+    assert len(calls) == 2
+
+
+def test_lost_requests_and_a_new_topic_fail_a_check(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def find(positions: dict[int, int], topic_id: str | None, limit: int) -> list[RequestRange]:
+        return [RequestRange("new", 0, 40, 42, lost=7)]
+
+    monkeypatch.setattr(site.connection.backend.requests, "find_ranges", find)
+    tick = site.tick(SENSOR, RequestCursor("old", {0: 90}).write())
+
+    (check,) = tick.asset_events
+    assert not check.passed
+    assert check.severity == dg.AssetCheckSeverity.ERROR
+    assert check.description == (
+        "7 requests were gone before they were read; the queue was made anew; its requests are read from the beginning"
+    )
+    assert read_request_cursor(tick.cursor)[0] == RequestCursor("new", {0: 42})
+    site.report(tick)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"version": 2}', '{"version": 1, "positions": {"a": 1}, "topic_id": "t"}']
+)
+def test_an_unusable_cursor_stands_at_the_beginning(text: str) -> None:
+    cursor, reason = read_request_cursor(text)
+
+    assert cursor == RequestCursor()
+    assert reason is not None
