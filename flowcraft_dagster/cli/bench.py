@@ -39,6 +39,7 @@ from flowcraft_dagster.cli.taught import TaughtCommand
     help="node: a node's commit is durable before its successor starts; segment: one commit for a chain of nodes.",
 )
 @click.option("--context-kb", type=click.IntRange(0, 4000), default=0, help="Ballast in every initial context.")
+@click.option("--in-flight", type=click.IntRange(1, 10_000), help="Runs under way at a time.  [default: all]")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where the data go meanwhile; a real disk, please.")
 @click.option("--timeout", type=Seconds(above_zero=True), default="900", show_default=True, help="For all runs.")
 @json_option
@@ -49,6 +50,7 @@ def bench(
     workers: int,
     durability: str | None,
     context_kb: int,
+    in_flight: int | None,
     folder: Path | None,
     timeout: float,
     as_json: bool,
@@ -73,6 +75,7 @@ def bench(
         folder=folder or Settings.from_env().home,
         durability=durability,
         timeout=timeout,
+        in_flight=in_flight,
     )
     with ProgressLine("runs", runs) as line:
         figures = run_until_signalled(measure(workload, options, lambda amount: line.move(amount=amount)))

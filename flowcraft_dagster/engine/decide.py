@@ -31,6 +31,8 @@ from flowcraft_dagster.engine.plan import Plan, PlannedEdge
 
 NULL = Stored(b"null")
 WAITING_KINDS = frozenset({"wait", "sleep", "webhook", "retry"})
+LONGEST_INLINE_DELAY = 5.0
+"""Seconds between attempts; a run that waits longer for the next one is awaiting, and a durable timer wakes it."""
 
 
 @dataclass(slots=True)
@@ -204,11 +206,11 @@ class RunState:
         self._begun.add(activation.node_id)
         self.opened[fact.key] = fact
         self.children.pop(fact.key, None)
-        if fact.kind not in WAITING_KINDS:
-            self._busy.add(fact.key)
-        else:
-            # A sub-flow that waits for its next attempt has no child that runs.
+        if fact.kind in WAITING_KINDS and not _is_short_retry(fact):
+            # A sub-flow that waits long for its next attempt has no child that runs.
             self._busy.discard(fact.key)
+        else:
+            self._busy.add(fact.key)
         if fact.kind == "batch-scatter":
             self._put_output(activation, fact.output)
             items = [] if fact.value is None else fact.value.peek()
@@ -428,6 +430,11 @@ def find_edge_owner(activation: Activation, edge: PlannedEdge) -> Activation:
             return owner
         owner = owner.cause
     return activation
+
+
+def _is_short_retry(fact: Opened) -> bool:
+    """Whether a sub-flow's next attempt comes so soon that the run does not count as waiting for it."""
+    return fact.kind == "retry" and fact.details.get("wakeAt", fact.at) - fact.at <= LONGEST_INLINE_DELAY
 
 
 def _shares_iterations(scatter: tuple[int, ...], gather: tuple[int, ...]) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 from flowcraft_dagster.blueprint.model import NodeConfig, NodeSpec
 from flowcraft_dagster.engine.activation import Activation
 from flowcraft_dagster.engine.context import Stored
+from flowcraft_dagster.engine.decide import LONGEST_INLINE_DELAY
 from flowcraft_dagster.engine.facts import NodeFailure
 from flowcraft_dagster.engine.inputs import read_for_user
 from flowcraft_dagster.engine.json_codec import encode
@@ -29,8 +30,6 @@ from flowcraft_dagster.errors import FatalNodeError, NodeTimeout, SizeLimitExcee
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-LONGEST_INLINE_DELAY = 5.0
-"""Seconds; a longer delay between attempts becomes a durable timer."""
 MAX_MESSAGE = 2000
 _CLEAN_UP_SECONDS = 0.5
 

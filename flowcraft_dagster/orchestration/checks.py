@@ -3,21 +3,24 @@
 # No `from __future__ import annotations`: Dagster reads the types of op parameters when the op is defined.
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any, Final
 
 import dagster as dg
 from dagster import AssetCheckExecutionContext
 
-from flowcraft_dagster.errors import FlowcraftError, InfrastructureError
+from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, RunError
 from flowcraft_dagster.orchestration.catalogue import Catalogue, CatalogueEntry
 from flowcraft_dagster.orchestration.connection import Connection
-from flowcraft_dagster.orchestration.figures import sum_up
+from flowcraft_dagster.orchestration.figures import sum_up, tabulate
 from flowcraft_dagster.orchestration.following import retried
 from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.orchestration.translator import RUNTIME_GROUP, make_runtime_key
 from flowcraft_dagster.ports.records import AWAITING, FAILED, FINAL_STATUSES, RunQuery
+from flowcraft_dagster.runtime.result import OpenWait
 
 RUNS_CHECK: Final = "runs_succeed"
 BLUEPRINT_CHECK: Final = "blueprint_is_sound"
@@ -26,6 +29,7 @@ QUEUE_KEY: Final = make_runtime_key("job_queue")
 WAITING_KEY: Final = make_runtime_key("waiting_runs")
 MOST_FAILURES_NAMED: Final = 5
 MOST_LISTED: Final = 100
+MOST_WAITS_READ: Final = 20
 WORKER_SILENCE_SECONDS: Final = 60.0
 
 
@@ -290,12 +294,30 @@ def _judge_waiting(connection: Connection, limits: CheckLimits) -> Judgement:
     oldest = max((time.time() - header.updated_at for header in headers), default=0.0)
     late = [header for header in headers if time.time() - header.updated_at > limits.max_waiting_seconds]
     named = "; ".join(header.run_id for header in late[:MOST_FAILURES_NAMED])
+    waits: list[OpenWait] = []
+    for header in headers[:MOST_WAITS_READ]:
+        # It may have gone on meanwhile.
+        with suppress(RunError):
+            waits += connection.client.waiting(header.run_id)
+    rows = [
+        {
+            "run": wait.run_id,
+            "node": wait.path,
+            "kind": wait.kind,
+            "since": datetime.fromtimestamp(wait.since, timezone.utc).isoformat(timespec="seconds"),
+        }
+        for wait in waits
+    ]
     return Judgement(
         key=WAITING_KEY,
         check_name="nobody_waits_long",
         passed=not late,
         description=f"{len(headers)} runs wait" + (f"; longest: {named}" if late else ""),
-        metadata={"waiting": len(headers), "longest_wait_seconds": round(oldest, 1)},
+        metadata={
+            "waiting": len(headers),
+            "longest_wait_seconds": round(oldest, 1),
+            "waits": tabulate({"run": "string", "node": "string", "kind": "string", "since": "string"}, rows),
+        },
     )
 
 

@@ -1,6 +1,7 @@
-"""Operator's jobs: answer, cancel, replay dead letters, and a bounded worker."""
+"""Operator's jobs: answer, cancel, retry, replay dead letters, and a bounded worker."""
 
 # No `from __future__ import annotations`: Dagster reads the types of op parameters when the op is defined.
+import time
 from typing import Any, Final
 
 import dagster as dg
@@ -8,16 +9,18 @@ from dagster import OpExecutionContext
 from pydantic import Field
 
 from flowcraft_dagster.engine.values import UNDEFINED
-from flowcraft_dagster.errors import RunFinished, RunNotFound
+from flowcraft_dagster.errors import RunError, RunFinished, RunNotFound
 from flowcraft_dagster.orchestration.following import retried
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource, FlowcraftWorkerResource
-from flowcraft_dagster.ports.records import LIVE_STATUSES, RunQuery
+from flowcraft_dagster.ports.records import FAILED, LIVE_STATUSES, RunQuery
 from flowcraft_dagster.runtime.requests import replay_letter
 
 RESUME_JOB: Final = "resume_flowcraft_run"
 CANCEL_JOB: Final = "cancel_flowcraft_runs"
+RETRY_JOB: Final = "retry_flowcraft_runs"
 REPLAY_JOB: Final = "replay_flowcraft_dead_letters"
 DRAIN_JOB: Final = "flowcraft_drain_job"
+MOST_SHOWN: Final = 100
 
 
 class ResumeConfig(dg.Config):
@@ -39,6 +42,15 @@ class CancelConfig(dg.Config):
     reason: str = Field(default="cancelled by an operator", description="Is kept with the run.")
 
 
+class RetryConfig(dg.Config):
+    """Which runs to go on with."""
+
+    run_ids: list[str] = Field(default=[], description="Failed or cancelled runs by id.")
+    blueprint_id: str = Field(default="", description="All failed runs of this blueprint.")
+    since_seconds: float = Field(default=86_400.0, description="Of the blueprint: only those that ended so recently.")
+    limit: int = Field(default=100, description="Of the blueprint: how many at most, the latest.")
+
+
 class ReplayConfig(dg.Config):
     """Which dead letters to send again."""
 
@@ -55,7 +67,13 @@ class DrainConfig(dg.Config):
 
 def build_operator_jobs() -> list[dg.JobDefinition]:
     """All jobs for operators."""
-    return [_build_resume_job(), _build_cancel_job(), _build_replay_job(), _build_drain_job()]
+    return [
+        _build_resume_job(),
+        _build_cancel_job(),
+        _build_retry_job(),
+        _build_replay_job(),
+        _build_drain_job(),
+    ]
 
 
 def _build_resume_job() -> dg.JobDefinition:
@@ -111,6 +129,46 @@ def _build_cancel_job() -> dg.JobDefinition:
         cancel()
 
     return cancel_flowcraft_runs
+
+
+def _build_retry_job() -> dg.JobDefinition:
+    @dg.op(name="retry_flowcraft_runs_op", out=dg.Out(list, description="Ids of the new runs."))
+    def retry(context: OpExecutionContext, config: RetryConfig, flowcraft: FlowcraftClientResource) -> list[str]:
+        """Starts new runs that keep what failed runs committed and go on from what failed."""
+        started: list[str] = []
+        refused: list[str] = []
+        with retried(context):
+            client = flowcraft.get_client()
+            run_ids = list(config.run_ids)
+            if config.blueprint_id:
+                query = RunQuery(
+                    statuses=frozenset({FAILED}),
+                    blueprint_id=config.blueprint_id,
+                    since=time.time() - config.since_seconds,
+                    limit=config.limit,
+                )
+                run_ids += [header.run_id for header in client.runs(query)]
+            for run_id in dict.fromkeys(run_ids):
+                try:
+                    # The new id is derived from the old one, so a repeated step starts nothing twice.
+                    started.append(client.retry(run_id))
+                    context.log.info("run %s goes on as %s", run_id, started[-1])
+                except RunError as error:
+                    refused.append(str(error))
+        context.add_output_metadata({"started": len(started), "run_ids": started[:MOST_SHOWN], "refused": refused})
+        if refused:
+            raise dg.Failure("; ".join(refused[:10]), allow_retries=False)
+        return started
+
+    @dg.job(
+        name=RETRY_JOB,
+        description="Goes on with failed or cancelled runs as new runs; the ended ones never change.",
+        executor_def=dg.in_process_executor,
+    )
+    def retry_flowcraft_runs() -> None:
+        retry()
+
+    return retry_flowcraft_runs
 
 
 def _build_replay_job() -> dg.JobDefinition:

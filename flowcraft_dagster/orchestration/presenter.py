@@ -91,12 +91,12 @@ class Presenter:
         return {
             RUN_ID: result.run_id,
             "status": result.status,
-            **(sum_up([header]).to_metadata() if counts else {}),
             "outputs": self.show_value("outputs", result.outputs),
+            **({"picture": dg.MetadataValue.md(picture)} if picture else {}),
+            **({"failures": self.tabulate_failures([result])} if result.errors else {}),
+            **(sum_up([header]).to_metadata() if counts else {}),
             "node_seconds": dg.MetadataValue.json(measure_nodes(result.timings)),
             **({"skipped_nodes": list(result.skipped_nodes)} if result.skipped_nodes else {}),
-            **({"failures": self.tabulate_failures([result])} if result.errors else {}),
-            **({"picture": dg.MetadataValue.md(picture)} if picture else {}),
         }
 
     def tabulate_failures(self, results: Iterable[RunResult]) -> dg.TableMetadataValue:

@@ -191,5 +191,5 @@ def test_bench_runs_every_kind_of_blueprint(alone: CommandLine) -> None:
             "bench", "--blueprint", name, "--runs", "3", "--workers", "1", "--durability", "segment", "--json"
         )
         assert (figures.json["nodes"], figures.json["durability"]) == (3 * nodes, "segment")
-    moderation = alone("bench", "--blueprint", "moderation", "--runs", "4", "--workers", "1", "--context-kb", "10")
+    moderation = alone("bench", "--blueprint", "moderation", "--runs", "4", "--workers", "1", "--in-flight", "2")
     assert "nodes per s" in moderation.out

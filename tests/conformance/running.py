@@ -15,6 +15,7 @@ from flowcraft_dagster.testing.conformance.comparison import find_differences, o
 from flowcraft_dagster.testing.conformance.driver import CaseDriver
 from flowcraft_dagster.testing.conformance.tally import RUN_PREFIX, Tally
 from flowcraft_dagster.testing.simulation import SimulatedClock, run_simulated
+from flowcraft_dagster.testing.simulation.loop import MAX_STEPS
 
 
 def run_cases(
@@ -23,6 +24,7 @@ def run_cases(
     *,
     options: RuntimeOptions | None = None,
     patience: float = 3600.0,
+    max_steps: int = MAX_STEPS,
 ) -> list[str]:
     """Run cases side by side in one worker.
 
@@ -31,6 +33,7 @@ def run_cases(
         seed: of the order of callbacks; None for asyncio's own.
         options: of the worker.
         patience: virtual seconds for a case.
+        max_steps: callbacks before it is taken for an endless loop.
 
     Returns:
         What is not as expected, a line for each case.
@@ -53,4 +56,4 @@ def run_cases(
 
             return [wrong for wrong in await asyncio.gather(*map(drive, cases)) if wrong is not None]
 
-    return run_simulated(main, 0 if seed is None else seed, in_order=seed is None)
+    return run_simulated(main, 0 if seed is None else seed, in_order=seed is None, max_steps=max_steps)

@@ -57,6 +57,8 @@ def test_the_runtime_is_judged_by_its_limits(site: Site, worker: WorkerThread) -
     assert found["workers_are_alive"].description == "1 workers alive, 2 wanted"
     assert found["no_dead_letters"].description == "1 dead letters: l1: unreadable"
     assert found["nobody_waits_long"].description.startswith("1 runs wait; longest: ")
+    (wait,) = found["nobody_waits_long"].metadata["waits"].records
+    assert (wait.data["node"], wait.data["kind"]) == ("step1", "wait")
 
 
 def test_lint_errors_fail_the_blueprints_check(site: Site) -> None:

@@ -23,6 +23,10 @@ def cancel(site: Site, **config: Any) -> Any:
     return act(site, "cancel_flowcraft_runs", "cancel_flowcraft_runs_op", **config)
 
 
+def retry(site: Site, **config: Any) -> Any:
+    return act(site, "retry_flowcraft_runs", "retry_flowcraft_runs_op", **config)
+
+
 def replay(site: Site, **config: Any) -> Any:
     return act(site, "replay_flowcraft_dead_letters", "replay_flowcraft_dead_letters_op", **config)
 
@@ -68,6 +72,21 @@ def test_unknown_runs_are_named_and_the_others_cancelled(site: Site, worker: Wor
 
     assert not cancel(site, run_ids=["nosuch", run_id]).success
     assert site.client.wait(run_id, 20).status == "cancelled"
+
+
+def test_failed_runs_go_on_as_new_runs_and_only_once(site: Site, worker: WorkerThread) -> None:
+    failed = site.client.start("fails", {"n": 1}, run_id="broken")
+    completed = site.client.start("400", {"n": 1}, run_id="fine")
+    for run_id in (failed, completed):
+        site.client.wait(run_id, 20)
+    first, again = (retry(site, blueprint_id="fails") for _ in range(2))
+
+    assert first.success
+    (new_id,) = first.output_for_node("retry_flowcraft_runs_op")
+    # The new run has failed by now, and goes on as a third one; the first is not gone on with twice.
+    assert new_id in again.output_for_node("retry_flowcraft_runs_op")
+    assert site.client.wait(new_id, 20).retry_of == "broken"
+    assert not retry(site, run_ids=[completed]).success
 
 
 def test_a_dead_letter_goes_back_to_the_queue_it_came_from(site: Site) -> None:

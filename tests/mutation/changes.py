@@ -64,14 +64,21 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "activations.outside.any": (Change("engine.joins:Joins.enter", "return [", "return [] and ["),),
     "activations.controller.any": (Change(PLAN, 'or node.kind == "loop-controller"', "or False"),),
     "activations.controller.once": (
-        Change(TARGET, "own + 1", 'own + 1 + (self.index if self.spec.source != "x" else 0)'),
+        Change(TARGET, "own + 1", "own + 1 + self.index"),
     ),
     "activations.nested": (
         Change("engine.activation:Activation.key", '".".join(map(str, self.iterations))', "str(self.iterations[-1])"),
     ),
-    "activations.sequence": (NOTHING_LEAVES,),
+    "activations.sequence": (
+        Change(
+            DECIDE + "_start",
+            "if known is None:",
+            'begun = [self.plan.node(name).kind for name in self._begun if name != activation.node_id]\n'
+            '    if known is None and not (activation.node_id in self.plan.is_any and "loop-controller" in begun):',
+        ),
+    ),
     "activations.outputs": (
-        Change(DECIDE + "_put_output", "if rank >= self._ranks.get(activation.node_id, rank):", "if True:"),
+        Change(DECIDE + "_rank", "return activation.iterations,", "return activation.iterations[::-1],"),
     ),
     "activations.reads": (
         Change(DECIDE + "take_snapshot", "Snapshot(self.context, self.version,", "Snapshot(self.context, 0,"),
@@ -230,7 +237,13 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     ),
     "failure.timeout": (Change("engine.execute:_Attempt._limit", "if timeout_ms is None:", "if True:"),),
     "failure.timeout.per-attempt": (
-        Change("engine.execute:_Attempt._limit", "raise NodeTimeout(", "self.is_last = True\n    raise NodeTimeout("),
+        Change(
+            EXECUTE,
+            "if delay > 0:",
+            "if config.timeout is not None and (attempt - 1) * delay * 1000 > config.timeout:\n"
+            "            return Failed(_describe(execution, attempt, error, now))\n"
+            "        if delay > 0:",
+        ),
     ),
     "failure.timeout.subflow": (
         Change(SIGNALS + "_look_at_child", 'if is_due and "wakeAt" in opened.details:', "if False:"),
@@ -285,7 +298,10 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         ),
     ),
     "fallback.unused": (Change("engine.plan:find_starts", " and node.id not in fallbacks", ""),),
-    "fallback.loops": (Change(DECIDE + "find_fallback", "places.get(loop, 0) for", "0 for"),),
+    "fallback.loops": (
+        Change(DECIDE + "find_fallback", "places.get(loop, 0) for", "0 for"),
+        Change("engine.decide:find_edge_owner", "while owner is not None:", "while False:"),
+    ),
     # -- waiting -------------------------------------------------------------------------------------------------
     "waiting.each-on-its-own": (
         Change(

@@ -29,6 +29,7 @@ EVALUATOR = {
 }
 OPTIONS = RuntimeOptions(timer_seconds=0.05, max_iterations=50)
 PATIENCE = 20.0
+MAX_STEPS = 20_000
 
 
 @cache
@@ -44,8 +45,8 @@ def _cases_by_rule() -> dict[str, list[Case]]:
 
 def _fails(cases: list[Case]) -> bool:
     try:
-        return run_cases(cases, options=OPTIONS, patience=PATIENCE) != []
-    except (AssertionError, KeyError, SimulationStalled, TypeError, ValueError):
+        return run_cases(cases, options=OPTIONS, patience=PATIENCE, max_steps=MAX_STEPS) != []
+    except (AssertionError, KeyError, RecursionError, SimulationStalled, TypeError, ValueError):
         # Broken so thoroughly that nothing comes of it.
         return True
 

@@ -12,14 +12,15 @@ import os
 import random
 import shutil
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flowcraft_dagster.errors import FlowcraftError
-from flowcraft_dagster.ports.records import RunHeader
 from flowcraft_dagster.runtime.client import AsyncClient, StartRequest
 from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.settings import Settings
@@ -38,6 +39,7 @@ RAW_SECONDS = 1.0
 POLL_SECONDS = 0.05
 START_TOGETHER = 50
 LOOK_TOGETHER = 200
+FOR_EVER = 1e9
 
 
 class WrongResult(FlowcraftError):
@@ -55,6 +57,8 @@ class BenchOptions:
         durability: ``node`` or ``segment``; None takes that of the environment.
         folder: the data of the embedded backend go into a new folder in here; it must be on a real disk.
         timeout: seconds for all runs.
+        in_flight: runs that are under way at a time, each awaited before the next is submitted; None submits all at
+            once.
     """
 
     backend: str
@@ -63,6 +67,7 @@ class BenchOptions:
     folder: Path
     durability: str | None = None
     timeout: float = 900.0
+    in_flight: int | None = None
 
 
 async def measure(workload: Workload, options: BenchOptions, on_done: Callable[[int], None]) -> dict[str, Any]:
@@ -103,6 +108,7 @@ async def measure(workload: Workload, options: BenchOptions, on_done: Callable[[
         "blueprint": workload.name,
         "runs": options.runs,
         "workers": options.workers,
+        "in_flight": options.in_flight,
         "durability": settings.options.durability,
         "synchronous": settings.synchronous if options.backend == "embedded" else None,
         **figures,
@@ -139,20 +145,17 @@ async def _load(
         for number in range(options.runs)
     ]
     submitted: dict[str, float] = {}
+    work = _run_all_at_once if options.in_flight is None else partial(_run_in_turn, options.in_flight)
     began = time.perf_counter()
-    submitting = asyncio.ensure_future(_submit(client, requests, submitted))
     try:
-        ends = await asyncio.wait_for(_collect(client, requests, submitted, on_done), options.timeout)
+        ends = await asyncio.wait_for(work(client, requests, submitted, on_done), options.timeout)
     except asyncio.TimeoutError:
         raise FlowcraftError(f"not all runs ended within {options.timeout:g} s") from None
-    finally:
-        submitting.cancel()
-        await asyncio.gather(submitting, return_exceptions=True)
     took = time.perf_counter() - began
     after, own_after = read_usage(pids), time.process_time()
     await _check(client, ends, references)
     nodes = sum(references[number % len(references)].nodes for number in range(options.runs))
-    latencies = [(ends[run_id].finished_at or 0.0) - at for run_id, at in submitted.items()]
+    latencies = [ends[run_id] - at for run_id, at in submitted.items()]
     used = None if before is None or after is None else after.cpu_seconds - before.cpu_seconds
     figures |= {
         "seconds": round(took, 4),
@@ -186,6 +189,42 @@ async def _time_one(workload: Workload, client: AsyncClient, number: int) -> flo
     return time.perf_counter() - began
 
 
+async def _run_all_at_once(
+    client: AsyncClient,
+    requests: Sequence[StartRequest],
+    submitted: dict[str, float],
+    on_done: Callable[[int], None],
+) -> dict[str, float]:
+    submitting = asyncio.ensure_future(_submit(client, requests, submitted))
+    try:
+        return await _collect(client, requests, submitted, on_done)
+    finally:
+        submitting.cancel()
+        await asyncio.gather(submitting, return_exceptions=True)
+
+
+async def _run_in_turn(
+    in_flight: int,
+    client: AsyncClient,
+    requests: Sequence[StartRequest],
+    submitted: dict[str, float],
+    on_done: Callable[[int], None],
+) -> dict[str, float]:
+    left = deque(requests)
+    ends: dict[str, float] = {}
+
+    async def take_turns() -> None:
+        while left:
+            request = left.popleft()
+            submitted[str(request.run_id)] = time.time()
+            result = await client.wait(await client.start(request), FOR_EVER)
+            ends[result.run_id] = result.finished_at or 0.0
+            on_done(1)
+
+    await asyncio.gather(*(take_turns() for _ in range(in_flight)))
+    return ends
+
+
 async def _submit(client: AsyncClient, requests: Sequence[StartRequest], submitted: dict[str, float]) -> None:
     for place in range(0, len(requests), START_TOGETHER):
         group = requests[place : place + START_TOGETHER]
@@ -200,17 +239,17 @@ async def _collect(
     requests: Sequence[StartRequest],
     submitted: dict[str, float],
     on_done: Callable[[int], None],
-) -> dict[str, RunHeader]:
+) -> dict[str, float]:
     """Look at the oldest runs every 50 ms, as a client does that polls, until all have ended."""
     left = [str(request.run_id) for request in requests]
-    ends: dict[str, RunHeader] = {}
+    ends: dict[str, float] = {}
     while left:
         await asyncio.sleep(POLL_SECONDS)
         moving = True
         while moving and left:
             looked = [run_id for run_id in left[:LOOK_TOGETHER] if run_id in submitted]
             headers = await asyncio.gather(*map(client.backend.state.read_header, looked))
-            found = {header.run_id: header for header in headers if header is not None and header.is_final}
+            found = {h.run_id: h.finished_at or 0.0 for h in headers if h is not None and h.is_final}
             moving = len(found) == LOOK_TOGETHER
             ends |= found
             left = [run_id for run_id in left if run_id not in found]
@@ -218,7 +257,7 @@ async def _collect(
     return ends
 
 
-async def _check(client: AsyncClient, ends: dict[str, RunHeader], references: Sequence[Reference]) -> None:
+async def _check(client: AsyncClient, ends: dict[str, float], references: Sequence[Reference]) -> None:
     for run_id in ends:
         result = await client.result(run_id)
         expected = references[int(run_id.rpartition("-")[2]) % len(references)]

@@ -1,7 +1,7 @@
 """Killing workers at random moments, and holding cases back so that there are enough kills among them.
 
-Cases take milliseconds and kills come seconds apart. So cases begin one by one, twenty of them spread over the time until
-the next kill, and the last of every twenty waits for that kill.
+Cases take milliseconds and kills come seconds apart. So cases begin one by one, twenty of them spread over the time
+until the next kill, and the last of every twenty waits for that kill.
 """
 
 from __future__ import annotations

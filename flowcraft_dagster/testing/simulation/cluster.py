@@ -97,6 +97,8 @@ class SimulatedCluster:
         self._most_crashes = most_crashes
         self._connections: list[Connection] = []
         self._supervisors: list[asyncio.Task[None]] = []
+        # What waits in a dead process would be garbage, and asyncio complains of tasks that are collected.
+        self._graves: list[tuple[SimulatedProcess, asyncio.Task[None]]] = []
         self.client: AsyncClient = app.async_client(
             self.settings, backend=self.connect_process(), clock=clock, dice=dice
         )
@@ -145,6 +147,7 @@ class SimulatedCluster:
                     raise error
                 process.connection.lose_membership()
             self.processes.remove(process)
+            self._graves.append((process, running))
             await self.clock.sleep(self.dice.random() * 3)
 
     def _make_process(self, slot: str) -> SimulatedProcess:

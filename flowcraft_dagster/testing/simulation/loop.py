@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import random
@@ -144,6 +145,19 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         if not handle.cancelled():
             handle._run()
 
+    def abandon(self) -> None:
+        """Cancel everything that is left, after a stall."""
+        self._max_steps = self._steps + 100_000
+        for _ in range(20):
+            rest = asyncio.all_tasks(self)
+            if not rest:
+                return
+            for task in rest:
+                task.cancel()
+            # What clears up for itself cancels this too.
+            with contextlib.suppress(asyncio.CancelledError):
+                self.run_until_complete(asyncio.wait(rest, timeout=60.0))
+
     def is_running(self) -> bool:
         """Whether a callback may be running."""
         return self._running
@@ -183,6 +197,7 @@ def run_simulated(
     seed: int | str = 0,
     *,
     in_order: bool = False,
+    max_steps: int = MAX_STEPS,
 ) -> T:
     """Run ``main`` in virtual time; what it leaves running is cancelled.
 
@@ -190,16 +205,20 @@ def run_simulated(
         main: gets the clock, and dice of its own.
         seed: decides everything that is left to chance.
         in_order: keep asyncio's order of callbacks instead of a random one.
+        max_steps: callbacks before it is taken for an endless loop.
 
     Raises:
         SimulationStalled: it can never finish, or something failed unseen in a task of its own.
     """
     order = random.Random(f"order {seed}")  # noqa: S311 - a test's dice, not a secret
-    loop = SimulatedLoop(None if in_order else order)
+    loop = SimulatedLoop(None if in_order else order, max_steps)
     try:
         result = loop.run_until_complete(
             _run_and_clear(main(SimulatedClock(loop), random.Random(f"events {seed}")))  # noqa: S311
         )
+    except SimulationStalled:
+        loop.abandon()
+        raise
     finally:
         loop.close()
     if loop.complaints:

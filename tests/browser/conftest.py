@@ -1,0 +1,56 @@
+"""`dagster dev` with a worker of its own, and a browser that looks at it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from examples.demo.site import Site, choose_port
+from tests.browser.console import Console
+
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-artifacts" / "browser"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site(tmp_path_factory.mktemp("dagster"), choose_port(0), "tests.browser.site_app:app")
+    site.environment = {**site.environment, "FLOWCRAFT_NODE_ASSETS": "all"}
+    try:
+        site.start()
+        site.wait_for_worker()
+        site.wait_for_dagster()
+        yield site
+    finally:
+        site.processes.end()
+        assert site.processes.find() == []
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        # In a container there is no sandbox to be had; only pages of this machine are opened.
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1440, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    # A fresh profile is asked to join a community; the dialog would take all clicks.
+    page.add_locator_handler(page.get_by_role("button", name="Skip"), lambda button: button.click())
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def console(site: Site, page: Page) -> Console:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    return Console(site, page, SCREENSHOTS)
