@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from flowcraft_dagster.errors import NodeNotRegistered, WaitTimeout
 from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.ports.records import AWAITING, FINAL_STATUSES
+from flowcraft_dagster.runtime.client import ANSWERABLE
 from flowcraft_dagster.runtime.options import RuntimeOptions
 from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.settings import Settings
@@ -61,7 +62,7 @@ class LocalRuntime:
         await self._backend.close()
 
     async def wait_for_pause(self, run_id: str, timeout: float | None) -> None:
-        """Return when the run has ended or waits.
+        """Return when the run has ended or waits for an answer; sleeps and delays are waited for.
 
         Raises:
             WaitTimeout: it took longer than ``timeout`` seconds.
@@ -70,8 +71,12 @@ class LocalRuntime:
         deadline = None if timeout is None else self._clock.monotonic() + timeout
         while True:
             header = await self.client.status(run_id)
-            if header.status in FINAL_STATUSES or header.status == AWAITING:
+            if header.status in FINAL_STATUSES:
                 return
+            if header.status == AWAITING:
+                waits = await self.client.waiting(run_id)
+                if waits and all(wait.kind in ANSWERABLE for wait in waits):
+                    return
             if self.worker.missing_kinds:
                 raise NodeNotRegistered(
                     uses=next(iter(self.worker.missing_kinds)), known=", ".join(sorted(self._app.nodes)) or "none"

@@ -83,7 +83,9 @@ class ProcessTree:
 
     def find(self) -> list[FoundProcess]:
         """All processes of this tree that have not ended."""
-        self._collect()
+        for process in self._started:
+            # Collected, so that an ended one does not stay as a zombie.
+            process.poll()
         mark = f"{_MARK}={self.mark}".encode()
         found = []
         for folder in _PROC.iterdir():
@@ -121,6 +123,7 @@ class ProcessTree:
                 process.stdin.close()
         try:
             if self._is_empty_within(grace_seconds):
+                self._forget()
                 return []
         except KeyboardInterrupt:
             pass
@@ -146,6 +149,7 @@ class ProcessTree:
                 except ProcessLookupError:
                     continue
             time.sleep(_POLL_SECONDS)
+        self._forget()
         return list(killed.values())
 
     def _is_empty_within(self, seconds: float) -> bool:
@@ -156,6 +160,10 @@ class ProcessTree:
             time.sleep(_POLL_SECONDS)
         return True
 
-    def _collect(self) -> None:
+    def _forget(self) -> None:
+        """Let go of the started programs; all have ended."""
         for process in self._started:
-            process.poll()
+            if process.stdin is not None:
+                process.stdin.close()
+            process.wait(_KILL_SECONDS)
+        self._started.clear()

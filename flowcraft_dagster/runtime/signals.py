@@ -119,16 +119,17 @@ class SignalReader:
                 await self._emitter.cancel_child(child_run_id, reason)
         if header is None:
             return []
-        if header.status == COMPLETED:
+        late = (header.finished_at or 0.0) > opened.details.get("wakeAt", float("inf"))
+        if header.status == COMPLETED and not late:
             return [self._end(opened, await self._collect(opened, child_run_id))]
         if self._run.state.is_cancelling and header.is_final:
             return self._writer.interrupt([opened.key])
-        if header.is_final:
+        if header.is_final and not late:
             error: Exception = SubflowFailed(
                 header.reason or "", node_id=self._node_id(opened), child_run_id=child_run_id, status=header.status
             )
             return [self._fail_attempt(opened, error)]
-        if is_due and "wakeAt" in opened.details:
+        if late or (is_due and "wakeAt" in opened.details):
             error = NodeTimeout(node_id=self._node_id(opened), timeout_ms=self._config(opened).timeout)
             await self._emitter.cancel_child(child_run_id, str(error))
             return [self._fail_attempt(opened, error)]
@@ -150,7 +151,7 @@ class SignalReader:
         return Done(output=output, writes=writes, attempt=opened.attempt)
 
     def _end(self, opened: Opened, done: Done) -> Fact:
-        return self._writer.end(self._activation(opened), done, opened.at)
+        return self._writer.write(self._activation(opened), done, opened.at)
 
     def _fail_attempt(self, opened: Opened, error: Exception) -> Fact:
         """A sub-flow's attempt failed: try again with a new child run, or fail for good."""

@@ -40,6 +40,7 @@ app.add_blueprint(
             {"id": "report", "uses": "double"},
         ],
         "edges": [{"source": "read", "target": "double"}, {"source": "double", "target": "report"}],
+        "metadata": {"exampleContext": {"amount": "21"}},
     }
 )
 app.add_blueprint(

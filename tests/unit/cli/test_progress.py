@@ -3,10 +3,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 
 import pytest
 
-from flowcraft_dagster.cli import progress
 from flowcraft_dagster.cli.interruption import run_until_signalled
 from flowcraft_dagster.cli.progress import ProgressLine
 
@@ -15,7 +15,7 @@ def test_without_a_terminal_a_line_comes_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     with ProgressLine("cases", 10) as line:
         line.move("0 failed")
         now += 6
