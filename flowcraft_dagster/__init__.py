@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         LintReport,
         NodeConfig,
         NodeSpec,
+        analyze_blueprint,
         draw_mermaid,
         lint_blueprint,
         parse_blueprint,
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
         UnknownBlueprint,
         WaitTimeout,
     )
+    from flowcraft_dagster.orchestration.asset_decorator import flowcraft_assets
     from flowcraft_dagster.orchestration.completion import build_flowcraft_completion_sensor
+    from flowcraft_dagster.orchestration.component import FlowcraftComponent
     from flowcraft_dagster.orchestration.definitions import FlowcraftAutomation, build_flowcraft_definitions
     from flowcraft_dagster.orchestration.presenter import Presenter
     from flowcraft_dagster.orchestration.resources import (
@@ -57,10 +60,20 @@ if TYPE_CHECKING:
         FlowcraftDagsterTranslator,
         FlowcraftNodeProps,
     )
+    from flowcraft_dagster.kafka_adapter import (
+        CassandraContext,
+        Kafka,
+        KafkaAdapter,
+        RedisCoordinationStore,
+        WorkflowOutcome,
+        create_kafka_reconciler,
+        wait_for_workflow,
+    )
     from flowcraft_dagster.ports.records import RunHeader, RunQuery
     from flowcraft_dagster.runtime.blocking_client import Client
     from flowcraft_dagster.runtime.client import AsyncClient, StartRequest
     from flowcraft_dagster.runtime.options import RuntimeOptions
+    from flowcraft_dagster.runtime.reconciler import ReconciliationStats
     from flowcraft_dagster.runtime.result import OpenWait, RunResult
     from flowcraft_dagster.settings import Settings
 
@@ -74,6 +87,7 @@ _MODULES = {
         "LintReport",
         "NodeConfig",
         "NodeSpec",
+        "analyze_blueprint",
         "draw_mermaid",
         "lint_blueprint",
         "parse_blueprint",
@@ -95,14 +109,26 @@ _MODULES = {
         "UnknownBlueprint",
         "WaitTimeout",
     ),
+    "kafka_adapter": (
+        "CassandraContext",
+        "Kafka",
+        "KafkaAdapter",
+        "RedisCoordinationStore",
+        "WorkflowOutcome",
+        "create_kafka_reconciler",
+        "wait_for_workflow",
+    ),
     "ports.records": ("RunHeader", "RunQuery"),
     "runtime.blocking_client": ("Client",),
     "runtime.client": ("AsyncClient", "StartRequest"),
     "runtime.options": ("RuntimeOptions",),
+    "runtime.reconciler": ("ReconciliationStats",),
     "runtime.result": ("OpenWait", "RunResult"),
     "settings": ("Settings",),
     # From here on Dagster is imported.
+    "orchestration.asset_decorator": ("flowcraft_assets",),
     "orchestration.completion": ("build_flowcraft_completion_sensor",),
+    "orchestration.component": ("FlowcraftComponent",),
     "orchestration.definitions": ("FlowcraftAutomation", "build_flowcraft_definitions"),
     "orchestration.presenter": ("Presenter",),
     "orchestration.resources": (
@@ -127,6 +153,7 @@ __all__ = [
     "LintReport",
     "NodeConfig",
     "NodeSpec",
+    "analyze_blueprint",
     "draw_mermaid",
     "lint_blueprint",
     "parse_blueprint",
@@ -157,7 +184,17 @@ __all__ = [
     "OpenWait",
     "RunResult",
     "Settings",
+    "Kafka",
+    "KafkaAdapter",
+    "RedisCoordinationStore",
+    "CassandraContext",
+    "ReconciliationStats",
+    "create_kafka_reconciler",
+    "WorkflowOutcome",
+    "wait_for_workflow",
+    "flowcraft_assets",
     "build_flowcraft_completion_sensor",
+    "FlowcraftComponent",
     "FlowcraftAutomation",
     "build_flowcraft_definitions",
     "Presenter",

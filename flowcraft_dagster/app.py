@@ -26,7 +26,7 @@ from flowcraft_dagster.runtime.result import RunResult
 from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.runtime.worker import Worker, WorkerParts
 from flowcraft_dagster.settings import Settings
-from flowcraft_dagster.wiring import make_backend
+from flowcraft_dagster.wiring import find_external_starts, make_backend
 
 BlueprintSource = Blueprint | Flow | Mapping[str, Any] | str | Path
 T = TypeVar("T", bound=Callable[..., Any] | type[Node])
@@ -182,9 +182,10 @@ class Flowcraft:
         """
         settings = settings or Settings.from_env()
         clock = clock or SystemClock()
+        backend = backend or make_backend(settings, clock)
         return Worker(
             WorkerParts(
-                backend=backend or make_backend(settings, clock),
+                backend=backend,
                 registry=self.nodes,
                 blueprints=self.blueprints,
                 options=settings.options,
@@ -195,6 +196,7 @@ class Flowcraft:
                 listeners=self.listeners,
                 app_target=self.location,
                 slot=slot or f"{os.uname().nodename}-{os.getpid()}",
+                external_starts=find_external_starts(backend) if settings.options.accept_external_starts else None,
             )
         )
 

@@ -92,6 +92,9 @@ def read_options(env: Mapping[str, str]) -> RuntimeOptions:
         if not text:
             continue
         present = getattr(default, option.name)
+        if isinstance(present, bool):
+            values[option.name] = _choose(name, text.lower(), ("true", "false")) == "true"
+            continue
         if isinstance(present, str):
             values[option.name] = _choose(name, text, ("node", "segment"))
             continue

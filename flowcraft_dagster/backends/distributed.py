@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from flowcraft_dagster.backends.cassandra.buckets import BucketDirectory
+from flowcraft_dagster.backends.cassandra.external import CassandraExternalStarts
 from flowcraft_dagster.backends.cassandra.index import CassandraRunIndex
 from flowcraft_dagster.backends.cassandra.listings import RunListings
 from flowcraft_dagster.backends.cassandra.session import CassandraSession
@@ -39,6 +41,7 @@ class KafkaBackend:
         cassandra: the state store.
         redis: the coordination store.
         now: wall clock, seconds since 1970 UTC.
+        cassandra_access: options of the driver that replace what the settings say of reaching and entering the cluster.
 
     Example:
         >>> backend = KafkaBackend()  # every server on this machine, nothing connected yet
@@ -52,10 +55,13 @@ class KafkaBackend:
         cassandra: CassandraSettings | None = None,
         redis: RedisSettings | None = None,
         now: Callable[[], float] = time.time,
+        *,
+        cassandra_access: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = "kafka"
         self._kafka = kafka or KafkaSettings()
-        self._session = CassandraSession(cassandra or CassandraSettings())
+        self._session = CassandraSession(cassandra or CassandraSettings(), access=cassandra_access)
+        self.external_starts = CassandraExternalStarts(self._session)
         self._admin = KafkaAdmin(self._kafka)
         self._producer = KafkaProducer(self._kafka)
         self._reader = KafkaReader(self._kafka)

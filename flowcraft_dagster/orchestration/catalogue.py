@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import dagster as dg
 
@@ -46,6 +48,21 @@ class Catalogue:
     """All blueprints of an app as assets, by blueprint id, in the app's order."""
 
     entries: Mapping[str, CatalogueEntry]
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes when a blueprint, what the linter finds in it, or how it is shown changes."""
+        content = [
+            (
+                entry.blueprint.id,
+                entry.blueprint.content_hash,
+                entry.key.to_user_string(),
+                entry.problem,
+                [str(issue) for issue in entry.lint.issues],
+            )
+            for entry in self.entries.values()
+        ]
+        return hashlib.sha256(repr(content).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def find_key(self, blueprint_id: str) -> dg.AssetKey | None:
         """The asset key of a blueprint, or None for one that is not shown here."""

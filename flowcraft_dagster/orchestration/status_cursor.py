@@ -24,12 +24,14 @@ class StatusCursor:
         generation: changes when the sensor starts anew, so that batch ids of before and after differ.
         since: runs that ended before are left out, seconds since 1970 UTC; None at the very beginning.
         held: runs whose Dagster run may still record them, by id, with the time they ended.
+        judged: digest of the blueprints whose own check was reported.
     """
 
     position: str | None = None
     generation: str = "0"
     since: float | None = None
     held: Mapping[str, float] = field(default_factory=dict)
+    judged: str = ""
 
     @property
     def batch_id(self) -> str:
@@ -44,9 +46,9 @@ class StatusCursor:
         """The same place; at the very beginning with the moment from which runs count."""
         return self if self.since is not None else replace(self, since=time.time() - lookback_seconds)
 
-    def advance(self, position: str | None, held: Mapping[str, float]) -> StatusCursor:
+    def advance(self, position: str | None, held: Mapping[str, float], judged: str = "") -> StatusCursor:
         """The place after a tick."""
-        return replace(self, position=position, held=dict(held))
+        return replace(self, position=position, held=dict(held), judged=judged)
 
     def write(self) -> str:
         """The cursor as text for Dagster."""
@@ -56,6 +58,7 @@ class StatusCursor:
             "generation": self.generation,
             "since": self.since,
             "held": dict(self.held),
+            "judged": self.judged,
         }
         return orjson.dumps(document).decode()
 
@@ -77,7 +80,11 @@ def read_cursor(text: str | None) -> tuple[StatusCursor, str | None]:
             held = {str(run_id): float(at) for run_id, at in document["held"].items()}
             since = document["since"]
             return StatusCursor(
-                document["position"], document["generation"], None if since is None else float(since), held
+                document["position"],
+                document["generation"],
+                None if since is None else float(since),
+                held,
+                str(document["judged"]),
             ), None
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         reason = "it cannot be read"

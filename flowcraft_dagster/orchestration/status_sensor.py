@@ -13,7 +13,7 @@ import dagster as dg
 from flowcraft_dagster.blueprint import Blueprint
 from flowcraft_dagster.errors import FlowcraftError, InfrastructureError
 from flowcraft_dagster.orchestration.catalogue import Catalogue
-from flowcraft_dagster.orchestration.checks import CheckLimits, judge_runs
+from flowcraft_dagster.orchestration.checks import CheckLimits, judge_blueprint, judge_runs
 from flowcraft_dagster.orchestration.connection import Connection
 from flowcraft_dagster.orchestration.figures import RunFigures
 from flowcraft_dagster.orchestration.labels import BATCH_ID, CLIENT_KEY, RECORDER_TAG, RUN_ID
@@ -70,7 +70,8 @@ def build_flowcraft_status_sensor(
 
     For every blueprint with newly finished runs, a tick reports a materialization when at least one completed, and
     an observation when none did, both with counts, durations, and the latest runs and failures; and it evaluates the
-    blueprint's check. Runs that a Dagster run has recorded itself are not counted again.
+    check of the blueprint's runs. The check of the blueprints themselves is evaluated when one has changed. Runs that
+    a Dagster run has recorded itself are not counted again.
 
     Args:
         catalogue: the blueprints.
@@ -136,6 +137,8 @@ class _Tick:
             position, is_complete = self._read_pages(cursor)
         self._look_at_held(cursor)
         events: list[AssetEvent] = []
+        if cursor.judged != self.catalogue.digest:
+            events += [judge_blueprint(entry).to_evaluation() for entry in self.catalogue.entries.values()]
         for blueprint_id, figures in self.figures.items():
             reported = self._report(blueprint_id, figures, cursor.batch_id)
             if transform is not None:
@@ -143,7 +146,7 @@ class _Tick:
             events += reported
         return dg.SensorResult(
             asset_events=events,
-            cursor=cursor.advance(position, self.held).write(),
+            cursor=cursor.advance(position, self.held, self.catalogue.digest).write(),
             skip_reason=self._sum_up(is_complete),
         )
 

@@ -9,6 +9,7 @@ import random
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from flowcraft_dagster.blueprint.model import Blueprint
@@ -17,6 +18,7 @@ from flowcraft_dagster.engine.node import EventListener, Middleware
 from flowcraft_dagster.engine.registry import NodeRegistry
 from flowcraft_dagster.engine.threads import SyncThreads
 from flowcraft_dagster.errors import (
+    FlowcraftError,
     InfrastructureError,
     MessageError,
     NodeNotRegistered,
@@ -25,9 +27,12 @@ from flowcraft_dagster.errors import (
 )
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
+from flowcraft_dagster.ports.external import ExternalStarts
 from flowcraft_dagster.ports.records import DeadLetter, Delivery, WorkerRecord
 from flowcraft_dagster.runtime.backoff import Patience
+from flowcraft_dagster.runtime.client import AsyncClient
 from flowcraft_dagster.runtime.commit import Committer, OwnershipLost
+from flowcraft_dagster.runtime.external_starts import start_external_run
 from flowcraft_dagster.runtime.isolation import Isolator
 from flowcraft_dagster.runtime.lane import RunLane
 from flowcraft_dagster.runtime.messages import ATTEMPTS_HEADER, JobMessage, decode_job, encode_job, put_back
@@ -55,6 +60,7 @@ class WorkerParts:
         app_target: ``MODULE:ATTR`` of the app, by which suspects run in processes of their own; None where that is
             impossible.
         slot: stable name of the place this worker fills; a restarted worker keeps it.
+        external_starts: where runs that other programs announce are found; None accepts none.
     """
 
     backend: Backend
@@ -68,6 +74,7 @@ class WorkerParts:
     listeners: Sequence[EventListener]
     app_target: str | None = None
     slot: str = "0"
+    external_starts: ExternalStarts | None = None
 
 
 class Worker:
@@ -267,6 +274,13 @@ class Worker:
     async def _put_back(self, lane: RunLane, error: UnknownBlueprint | NodeNotRegistered | RunNotFound) -> None:
         """Let another worker try, later; only after a long while the messages become dead letters."""
         options, attempts = self._parts.options, lane.attempts
+        reason = f"{error}. {error.hint}"
+        if isinstance(error, RunNotFound):
+            try:
+                if await self._start_external(lane):
+                    return
+            except FlowcraftError as refusal:
+                reason = f"an external start was refused: {refusal}. {refusal.hint}"
         if isinstance(error, NodeNotRegistered):
             self.missing_kinds.add(error.uses)
         if isinstance(error, RunNotFound):
@@ -277,7 +291,7 @@ class Worker:
             logger.error("run %s: giving up after %d attempts: %s", lane.run_id, attempts, error)
             self._forget(lane)
             for delivery in lane.take_deliveries():
-                await self._bury_and_settle(delivery, f"{error}. {error.hint}")
+                await self._bury_and_settle(delivery, reason)
             return
         logger.warning("run %s: %s; trying again in %.1f s", lane.run_id, error, pause)
         await self._parts.clock.sleep(pause)
@@ -289,6 +303,22 @@ class Worker:
         if messages:
             await self._patience.insist("put back", lambda: self._parts.backend.jobs.send(messages))
         self._settle(held)
+
+    async def _start_external(self, lane: RunLane) -> bool:
+        """Start a run that another program announced; True when it was started, and its messages are done with."""
+        parts, source = self._parts, self._parts.external_starts
+        jobs = [job for job in (decode_job(delivery.message) for delivery in lane.deliveries) if job.blueprint_id]
+        if source is None or not jobs:
+            return False
+        client = AsyncClient(parts.backend, parts.blueprints, parts.options, parts.clock, parts.dice)
+        start = partial(start_external_run, client, source, jobs[0])
+        if not await self._patience.insist("start external run", start):
+            return False
+        logger.info("run %s: started from external rows", lane.run_id)
+        self._services.count("external_starts")
+        self._forget(lane)
+        await self._send_again(lane, JobMessage(lane.run_id, jobs[0].blueprint_id))
+        return True
 
     def _forget(self, lane: RunLane) -> None:
         if self._lanes.get(lane.run_id) is lane:

@@ -18,9 +18,10 @@ SENSOR_SECONDS = 90
 
 def test_materialize_runs_a_blueprint_and_records_it(console: Console) -> None:
     console.open_asset("400")
-    console.page.get_by_role("button", name=re.compile("^Materialize")).first.click()
+    console.page.get_by_role("button", name=re.compile("Materialize")).first.click()
+    console.keep("materialize-pressed")
     # A notice says which run was launched.
-    console.page.get_by_role("link", name="View").or_(console.page.get_by_text("View", exact=True)).first.click()
+    console.page.get_by_text("View", exact=True).first.click()
     run_id = console.await_run_page()
     console.await_status("Success")
 

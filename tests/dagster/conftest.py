@@ -32,7 +32,7 @@ from tests.dagster.sample_app import app as sample_app
 HERE = Path(__file__).parent
 # Raised inside Dagster about its own use of itself and of pydantic.
 DAGSTER_WARNINGS = (
-    "ignore:The `__fields__` attribute is deprecated",
+    "ignore::pydantic.warnings.PydanticDeprecatedSince20",
     "ignore:InitResourceContext.dagster_run is deprecated",
 )
 

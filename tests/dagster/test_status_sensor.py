@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from flowcraft_dagster.errors import StoreUnavailable
+from flowcraft_dagster.orchestration.catalogue import Catalogue
 from flowcraft_dagster.orchestration.status_sensor import StatusSensorOptions, build_flowcraft_status_sensor
 from flowcraft_dagster.ports.records import Page, RunHeader
 from tests.dagster.conftest import Site, WorkerThread
@@ -23,7 +26,13 @@ def make_sensor(site: Site, **options: Any) -> dg.SensorDefinition:
 
 
 def tick(site: Site, cursor: str | None = None, **options: Any) -> Any:
-    return site.evaluate(make_sensor(site, **options), cursor)
+    return about_runs(site.evaluate(make_sensor(site, **options), cursor))
+
+
+def about_runs(result: Any) -> Any:
+    """What a tick says about runs; what it says about blueprints has a test of its own."""
+    events = [event for event in result.asset_events if getattr(event, "check_name", "") != "blueprint_is_sound"]
+    return SimpleNamespace(asset_events=events, cursor=result.cursor, skip_message=result.skip_message)
 
 
 def run_to_end(site: Site, blueprint_id: str, count: int = 1) -> None:
@@ -97,7 +106,7 @@ def test_a_tick_that_lost_its_cursor_repeats_the_same_batch(site: Site, worker: 
         "null",
         '{"version": 99}',
         '{"version": 1}',
-        json.dumps({"version": 1, "position": "no place", "generation": "0", "since": 0.0, "held": {}}),
+        json.dumps({"version": 1, "position": "no place", "generation": "0", "since": 0.0, "held": {}, "judged": ""}),
     ],
 )
 def test_an_unusable_cursor_begins_anew_and_says_so(site: Site, worker: WorkerThread, cursor: str) -> None:
@@ -249,7 +258,23 @@ def test_an_event_transformer_has_the_last_word(site: Site, worker: WorkerThread
         event_transformer_fn=lambda context, blueprint_id, runs, events: events[:1] if len(runs) == 1 else (),
     )
 
-    assert kinds_of(site.evaluate(sensor)) == [("AssetMaterialization", "400")]
+    assert kinds_of(about_runs(site.evaluate(sensor))) == [("AssetMaterialization", "400")]
+
+
+def test_the_blueprints_themselves_are_judged_once_and_again_when_one_changes(site: Site) -> None:
+    sensor = make_sensor(site)
+    first = site.evaluate(sensor)
+    second = site.evaluate(sensor, first.cursor)
+    entries = dict(site.catalogue.entries)
+    entries["400"] = replace(entries["400"], problem="DagsterInvalidDefinitionError: no such group")
+    changed = build_flowcraft_status_sensor(catalogue=Catalogue(entries))
+    third = site.evaluate(changed, second.cursor)
+
+    assert [event.check_name for event in first.asset_events] == ["blueprint_is_sound"] * len(entries)
+    assert second.asset_events == []
+    (failed,) = [event for event in third.asset_events if not event.passed]
+    assert failed.asset_key == entries["400"].key
+    assert failed.description == "DagsterInvalidDefinitionError: no such group"
 
 
 def test_the_daemon_can_store_what_a_tick_reports(site: Site, worker: WorkerThread) -> None:

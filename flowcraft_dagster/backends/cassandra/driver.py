@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
 from flowcraft_dagster.backends.cassandra.reactor import allow_import
@@ -81,12 +82,15 @@ class NeverRetry(RetryPolicy):  # type: ignore[misc]  # the driver has no types
         return self.RETHROW, None
 
 
-def connect_cluster(settings: CassandraSettings, connection_class: type[Any]) -> tuple[Cluster, Session]:
+def connect_cluster(
+    settings: CassandraSettings, connection_class: type[Any], access: Mapping[str, Any] | None = None
+) -> tuple[Cluster, Session]:
     """Connect; blocks for up to ``connect_seconds`` for each contact point, so never on the loop's own thread.
 
     Args:
         settings: where and how.
         connection_class: made by ``bind_to_loop``.
+        access: options that replace what the settings say of reaching and entering the cluster.
 
     Raises:
         SettingsError: certificates or bundle cannot be used. Everything else is one of ``ERRORS``.
@@ -117,7 +121,9 @@ def connect_cluster(settings: CassandraSettings, connection_class: type[Any]) ->
     }
     if settings.username is not None and settings.password is not None:
         options["auth_provider"] = PlainTextAuthProvider(settings.username, settings.password.get_secret_value())
-    if settings.secure_connect_bundle is not None:
+    if access is not None:
+        options.update(access)
+    elif settings.secure_connect_bundle is not None:
         options["cloud"] = {
             "secure_connect_bundle": str(settings.secure_connect_bundle),
             # The bundle may lie in a folder that cannot be written.

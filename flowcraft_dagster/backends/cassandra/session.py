@@ -7,7 +7,7 @@ import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from flowcraft_dagster.backends.cassandra import driver
@@ -50,16 +50,24 @@ class CassandraSession:
     Args:
         settings: where and how.
         dice: for the jitter of pauses.
+        access: see ``driver.connect_cluster``.
 
     Attributes:
         requests: how many requests were sent.
         unanswered: how many of them had an unknown outcome.
     """
 
-    def __init__(self, settings: CassandraSettings, dice: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        settings: CassandraSettings,
+        dice: random.Random | None = None,
+        *,
+        access: Mapping[str, Any] | None = None,
+    ) -> None:
         self.settings = settings
         self.requests = 0
         self.unanswered = 0
+        self._access = access
         self._dice = dice or random.Random()  # noqa: S311  # spreads load
         self._loop: asyncio.AbstractEventLoop | None = None
         self._cluster: Any = None
@@ -85,7 +93,9 @@ class CassandraSession:
         self._thread_id = threading.get_ident()
         reactor = bind_to_loop(self._loop)
         try:
-            self._cluster, self._session = await asyncio.to_thread(driver.connect_cluster, self.settings, reactor)
+            self._cluster, self._session = await asyncio.to_thread(
+                driver.connect_cluster, self.settings, reactor, self._access
+            )
         except driver.ERRORS as error:
             raise self._unavailable(driver.describe_error(error)) from None
 

@@ -49,6 +49,20 @@ class CassandraTables(BaseModel):
         return self
 
 
+class ExternalTables(BaseModel):
+    """Tables that other programs write to start runs, in the layout of Flowcraft's documents; only read.
+
+    Attributes:
+        contexts: ``runId text PRIMARY KEY, data text``.
+        statuses: ``runId text PRIMARY KEY, status text, ...``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    contexts: CqlName = "contexts"
+    statuses: CqlName = "statuses"
+
+
 class CassandraSettings(BaseModel):
     """Settings of the state store. Secrets never show in ``repr`` or errors.
 
@@ -81,6 +95,8 @@ class CassandraSettings(BaseModel):
         finished_ttl_seconds: for how long the status and listing rows of an ended run are kept; None for ever. The
             run itself goes with ``delete_run``.
         worker_ttl_seconds: for how long records of workers and deaths are kept.
+        external_keyspace: where the tables of ``accept_external_starts`` are; None for ``keyspace``.
+        external_tables: their names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -111,6 +127,8 @@ class CassandraSettings(BaseModel):
     max_commit_bytes: Annotated[int, Field(ge=1)] = 8 * 1024 * 1024
     finished_ttl_seconds: Annotated[int, Field(ge=1)] | None = None
     worker_ttl_seconds: Annotated[int, Field(ge=60)] = 7 * 86_400
+    external_keyspace: CqlName | None = None
+    external_tables: ExternalTables = ExternalTables()
 
     @field_validator("replication")
     @classmethod

@@ -31,7 +31,8 @@ RESERVED_OPTIONS = frozenset(
 )
 """Options that the promises rest on."""
 
-_SECRET_PARTS = ("password", "secret", "private", ".pem", "assertion", "sasl.oauthbearer.config")
+SECRET_PARTS = ("password", "secret", "private", ".pem", "assertion", "sasl.oauthbearer.config")
+"""Options with such a part in their name hold a secret."""
 
 
 class KafkaSettings(BaseModel):
@@ -122,7 +123,7 @@ class KafkaSettings(BaseModel):
     @classmethod
     def _check_options(cls, value: dict[str, OptionValue]) -> dict[str, OptionValue]:
         for name in value:
-            if any(part in name for part in _SECRET_PARTS):
+            if any(part in name for part in SECRET_PARTS):
                 raise ValueError(f"'{name}' holds a secret: give it in secret_options")
         return _refuse_reserved(value)
 

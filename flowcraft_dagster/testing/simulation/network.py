@@ -196,6 +196,9 @@ class _Consumer:
         await self._inner.start(on_revoked)
 
     async def fetch(self, limit: int) -> Sequence[Delivery]:
+        if self._inner not in self._connection.consumers:
+            # Thrown out of the group, or dead: nothing comes any more.
+            await self._connection.hang()
         deliveries = list(await self._inner.fetch(limit))
         await self._connection.call(_do_nothing, None, is_down=False)
         if self._connection.dice.random() < self._connection.weather.reorder_chance:

@@ -1,0 +1,80 @@
+"""What Dagster's own command line says about this repository, and how long definitions take to load."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+def run(home: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    home.mkdir(exist_ok=True)
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("FLOWCRAFT_", "DAGSTER_"))}
+    # The project's metadata, as an installation has it: dg looks for components there.
+    metadata = home / "flowcraft_dagster-0.dist-info"
+    metadata.mkdir(exist_ok=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: flowcraft-dagster\nVersion: 0\n")
+    group = "[dagster_dg_cli.registry_modules]\nflowcraft_dagster = flowcraft_dagster\n"
+    (metadata / "entry_points.txt").write_text(group)
+    environment = {
+        **own,
+        "DAGSTER_HOME": str(home),
+        "PYTHONPATH": f"{ROOT}:{home}",
+        "PATH": f"{BIN}:{own['PATH']}",
+        # One wide line a row of the tables.
+        "COLUMNS": "300",
+        **variables,
+    }
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=240)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workspace", [[], ["-w", "workspace.yaml"]])
+def test_both_ways_to_load_the_location_give_it_the_same_name(tmp_path: Path, workspace: list[str]) -> None:
+    done = run(tmp_path / "home", "dagster", "definitions", "validate", *workspace)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Validation successful for code location flowcraft_dagster" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_dg_accepts_and_lists_everything(tmp_path: Path) -> None:
+    checked = run(tmp_path / "home", "dg", "check", "defs")
+    listed = run(tmp_path / "home", "dg", "list", "defs")
+    components = run(tmp_path / "home", "dg", "list", "components")
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert listed.returncode == 0, listed.stdout + listed.stderr
+    for name in ("flowcraft/content-moderation", "start_flowcraft_runs", "flowcraft_status_sensor"):
+        assert name in listed.stdout
+    assert "flowcraft_dagster.FlowcraftComponent" in components.stdout, components.stdout + components.stderr
+
+
+@pytest.mark.slow
+def test_a_broken_app_is_named_when_the_location_is_loaded(tmp_path: Path) -> None:
+    done = run(tmp_path / "home", "dagster", "definitions", "validate", FLOWCRAFT_APP="nosuch_module_at_all:app")
+
+    assert done.returncode != 0
+    text = "app 'nosuch_module_at_all:app': cannot import nosuch_module_at_all: ModuleNotFoundError"
+    assert text in done.stdout + done.stderr
+
+
+def test_definitions_load_within_three_seconds_beyond_dagsters_own_import(tmp_path: Path) -> None:
+    # Time of the processor: the machine may have other things to do.
+    program = """
+import time, dagster
+began = time.process_time()
+from definitions import defs
+dagster.Definitions.validate_loadable(defs)
+print(time.process_time() - began)
+"""
+    done = run(tmp_path / "home", sys.executable, "-c", program)
+
+    assert float(done.stdout.splitlines()[-1]) < 3.0, done.stderr
