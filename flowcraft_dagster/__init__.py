@@ -43,6 +43,15 @@ if TYPE_CHECKING:
         UnknownBlueprint,
         WaitTimeout,
     )
+    from flowcraft_dagster.kafka_adapter import (
+        CassandraContext,
+        Kafka,
+        KafkaAdapter,
+        RedisCoordinationStore,
+        WorkflowOutcome,
+        create_kafka_reconciler,
+        wait_for_workflow,
+    )
     from flowcraft_dagster.orchestration.asset_decorator import flowcraft_assets
     from flowcraft_dagster.orchestration.completion import build_flowcraft_completion_sensor
     from flowcraft_dagster.orchestration.component import FlowcraftComponent
@@ -59,15 +68,6 @@ if TYPE_CHECKING:
         FlowcraftBlueprintProps,
         FlowcraftDagsterTranslator,
         FlowcraftNodeProps,
-    )
-    from flowcraft_dagster.kafka_adapter import (
-        CassandraContext,
-        Kafka,
-        KafkaAdapter,
-        RedisCoordinationStore,
-        WorkflowOutcome,
-        create_kafka_reconciler,
-        wait_for_workflow,
     )
     from flowcraft_dagster.ports.records import RunHeader, RunQuery
     from flowcraft_dagster.runtime.blocking_client import Client

@@ -1,4 +1,4 @@
-"""Every conformance case passes in memory: our own, and the shared ones where their folder stands beside the checkout."""
+"""Every conformance case passes in memory: our own, and the shared ones where they stand beside the checkout."""
 
 from __future__ import annotations
 

@@ -51,9 +51,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "activations.body.fallback": (
         Change("engine.loops:find_successors", "if node.config.fallback in successors:", "if False:"),
     ),
-    "activations.entry": (
-        Change(TARGET, "else iterations[slot]", "else 0 if self.enters == 0 else iterations[slot]"),
-    ),
+    "activations.entry": (Change(TARGET, "else iterations[slot]", "else 0 if self.enters == 0 else iterations[slot]"),),
     "activations.outside.all": (
         Change(
             "engine.joins:Joins._join",
@@ -63,9 +61,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     ),
     "activations.outside.any": (Change("engine.joins:Joins.enter", "return [", "return [] and ["),),
     "activations.controller.any": (Change(PLAN, 'or node.kind == "loop-controller"', "or False"),),
-    "activations.controller.once": (
-        Change(TARGET, "own + 1", "own + 1 + self.index"),
-    ),
+    "activations.controller.once": (Change(TARGET, "own + 1", "own + 1 + self.index"),),
     "activations.nested": (
         Change("engine.activation:Activation.key", '".".join(map(str, self.iterations))', "str(self.iterations[-1])"),
     ),
@@ -73,7 +69,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         Change(
             DECIDE + "_start",
             "if known is None:",
-            'begun = [self.plan.node(name).kind for name in self._begun if name != activation.node_id]\n'
+            "begun = [self.plan.node(name).kind for name in self._begun if name != activation.node_id]\n"
             '    if known is None and not (activation.node_id in self.plan.is_any and "loop-controller" in begun):',
         ),
     ),
@@ -96,9 +92,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         Change(DECIDE + "skipped_nodes", "self._reached - self._begun", "set(self.plan.order) - self._begun"),
     ),
     "joins.all.value": (
-        Change(
-            "engine.joins:_AllJoin.add", "if self.last is None or index >= self.last.edge.index:", "if True:"
-        ),
+        Change("engine.joins:_AllJoin.add", "if self.last is None or index >= self.last.edge.index:", "if True:"),
     ),
     "joins.any.once": (
         Change(
@@ -108,9 +102,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         ),
     ),
     "joins.any.value": (Change("engine.joins:_fire_any", "Selection(arrival, ", "Selection(None, "),),
-    "joins.any.one-commit": (
-        Change(DECIDE + "_start", " and activation.node_id not in self.plan.is_any:", ":"),
-    ),
+    "joins.any.one-commit": (Change(DECIDE + "_start", " and activation.node_id not in self.plan.is_any:", ":"),),
     "joins.any.untaken": (Change(PLAN, 'node.config.join_strategy == "any"', "False"),),
     "joins.inputs.plain": (
         Change(
@@ -131,7 +123,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "inputs.object": (
         Change(
             "engine.inputs:join_members",
-            'value.data for name, value in members.items() if value is not None',
+            "value.data for name, value in members.items() if value is not None",
             '(b"null" if value is None else value.data) for name, value in members.items()',
         ),
     ),
@@ -158,9 +150,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
             LATE_TRANSFORM,
         ),
     ),
-    "routing.transform.value": (
-        Change(DECIDE + "_follow", "edge.value if edge.transformed else output", "output"),
-    ),
+    "routing.transform.value": (Change(DECIDE + "_follow", "edge.value if edge.transformed else output", "output"),),
     "routing.transform.repeated": (
         Change(
             CARRY,
@@ -183,8 +173,11 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     ),
     # -- expressions, as far as the engine and not the evaluator keeps the rule ------------------------------------
     "expressions.scope.condition": (
-        Change("engine.routing:ConditionScope.lookup", 'self._members if name == "context" else UNDEFINED_NAME',
-               "UNDEFINED_NAME"),
+        Change(
+            "engine.routing:ConditionScope.lookup",
+            'self._members if name == "context" else UNDEFINED_NAME',
+            "UNDEFINED_NAME",
+        ),
     ),
     "expressions.scope.transform": (
         Change("engine.routing:TransformScope.lookup", "else UNDEFINED_NAME", "else self._members.get(name, None)"),
@@ -222,7 +215,8 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         Change(
             EXECUTE,
             "if delay > 0:",
-            "if delay > 0:\n            return Failed(_describe(execution, attempt, error, now))\n        if delay > 0:",
+            "if delay > 0:\n            return Failed(_describe(execution, attempt, error, now))"
+            "\n        if delay > 0:",
         ),
     ),
     "failure.retry-backoff": (
@@ -275,9 +269,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         Change("engine.routing:route", "if output is not None:", "if output is not None and activation.cause is None:"),
     ),
     "fallback.inherits.chain": (Change(CANDIDATES, "cause = cause.cause", "cause = None"),),
-    "fallback.per-activation": (
-        Change("engine.activation:Activation.key", 'f"@{self.cause.key}"', '"@"'),
-    ),
+    "fallback.per-activation": (Change("engine.activation:Activation.key", 'f"@{self.cause.key}"', '"@"'),),
     "fallback.per-activation.edges": (
         Change(
             CANDIDATES,
@@ -342,8 +334,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         Change(
             DECIDE + "_apply_ended",
             "self._follow(activation, fact.output, fact.taken, arrivals, entered)",
-            "opened and activation.iterations or "
-            "self._follow(activation, fact.output, fact.taken, arrivals, entered)",
+            "opened and activation.iterations or self._follow(activation, fact.output, fact.taken, arrivals, entered)",
         ),
     ),
     "waiting.child": (
@@ -375,7 +366,9 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     ),
     "waiting.sleep.output": (Change(SIGNALS + "_look_at", "Done(output=opened.value)", "Done()"),),
     "waiting.sleep.duration": (
-        Change(BUILT_IN + "parse_duration", "if match is None:", "if match is None:\n        return 0.0\n    if False:"),
+        Change(
+            BUILT_IN + "parse_duration", "if match is None:", "if match is None:\n        return 0.0\n    if False:"
+        ),
     ),
     "waiting.sleep.together": (
         Change("runtime.emission:Emitter.prepare", "add_timers(timers)", "add_timers(timers[-1:])"),
@@ -396,12 +389,14 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         Change(BUILT_IN + "map_subflow_output", "return Stored(join_members(members)), writes", "return None, writes"),
     ),
     "subflow.outputs.context": (
-        Change(BUILT_IN + "map_subflow_output", "Stored(join_members(members)), writes", "Stored(join_members(members)), ()"),
+        Change(
+            BUILT_IN + "map_subflow_output",
+            "Stored(join_members(members)), writes",
+            "Stored(join_members(members)), ()",
+        ),
     ),
     "subflow.terminal.one": (Change(BUILT_IN + "map_subflow_output", "if len(terminals) == 1:", "if False:"),),
-    "subflow.terminal.many": (
-        Change(BUILT_IN + "map_subflow_output", "if len(terminals) == 1:", "if terminals:"),
-    ),
+    "subflow.terminal.many": (Change(BUILT_IN + "map_subflow_output", "if len(terminals) == 1:", "if terminals:"),),
     "subflow.terminal.fallback": (Change(PLAN, " and node.id not in fallbacks\n", "\n"),),
     "subflow.leaks-in": (
         Change(
@@ -418,15 +413,9 @@ CHANGES: dict[str, tuple[Change, ...]] = {
             "Done(output=output, writes=(*writes, *((key, snapshot.find_key(key)) for key in snapshot.keys())),",
         ),
     ),
-    "subflow.fails": (
-        Change(SIGNALS + "_look_at_child", "if header.status == COMPLETED:", "if header.is_final:"),
-    ),
-    "subflow.fails.handled": (
-        Change(DECIDE + "status", '"failed" if self._unhandled', '"failed" if self.failures'),
-    ),
-    "subflow.retries": (
-        Change(SIGNALS + "_fail_attempt", "if opened.attempt < config.max_retries:", "if False:"),
-    ),
+    "subflow.fails": (Change(SIGNALS + "_look_at_child", "if header.status == COMPLETED:", "if header.is_final:"),),
+    "subflow.fails.handled": (Change(DECIDE + "status", '"failed" if self._unhandled', '"failed" if self.failures'),),
+    "subflow.retries": (Change(SIGNALS + "_fail_attempt", "if opened.attempt < config.max_retries:", "if False:"),),
     "subflow.fallback": (
         Change(
             "runtime.results:ResultWriter.fail",
@@ -435,17 +424,18 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         ),
     ),
     "subflow.nested": (
-        Change(BUILT_IN + "derive_child_run_id", 'f"{run_id}\\0{activation_key}\\0{attempt}"',
-               'f"{activation_key}\\0{attempt}"'),
+        Change(
+            BUILT_IN + "derive_child_run_id",
+            'f"{run_id}\\0{activation_key}\\0{attempt}"',
+            'f"{activation_key}\\0{attempt}"',
+        ),
     ),
     "subflow.in-loop": (
         Change(BUILT_IN + "derive_child_run_id", "{activation_key}", "{activation_key.partition('#')[0]}"),
     ),
     "subflow.loop-inside": (NO_EDGE_BACK,),
     # -- batches -------------------------------------------------------------------------------------------------
-    "batch.order": (
-        Change(DECIDE + "collect_batch", "sorted(batch.results)", "sorted(batch.results, reverse=True)"),
-    ),
+    "batch.order": (Change(DECIDE + "collect_batch", "sorted(batch.results)", "sorted(batch.results, reverse=True)"),),
     "batch.chunks": (Change(DECIDE + "_end_item", "self._start_chunk(scatter, batch)", "pass"),),
     "batch.executions": (
         Change(
@@ -458,7 +448,11 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         Change(BUILT_IN + "_start_gather", 'start.node.params.get("outputKey") or start.node.id', "start.node.id"),
     ),
     "batch.empty": (
-        Change("engine.decide:Batch.is_over", "self.ended == self.started", "self.started > 0 and self.ended == self.started"),
+        Change(
+            "engine.decide:Batch.is_over",
+            "self.ended == self.started",
+            "self.started > 0 and self.ended == self.started",
+        ),
     ),
     "batch.input": (
         Change(
@@ -467,11 +461,13 @@ CHANGES: dict[str, tuple[Change, ...]] = {
             "items = list(items) if isinstance(items, str) else items\n    if not isinstance(items, list):",
         ),
     ),
-    "batch.worker-fails": (
-        Change(DECIDE + "apply", "INCOMPLETE if self.batches[key].failed else OK", "OK"),
-    ),
+    "batch.worker-fails": (Change(DECIDE + "apply", "INCOMPLETE if self.batches[key].failed else OK", "OK"),),
     "batch.worker-fails.chunks": (
-        Change(DECIDE + "_end_item", "batch.ended == batch.started and not batch.failed and", "batch.ended == batch.started and"),
+        Change(
+            DECIDE + "_end_item",
+            "batch.ended == batch.started and not batch.failed and",
+            "batch.ended == batch.started and",
+        ),
     ),
     "batch.scatter-output": (Change(DECIDE + "_apply_opened", "self._put_output(activation, fact.output)", "pass"),),
     "batch.joins": (EARLY_JOIN,),
@@ -484,7 +480,9 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "run.awaiting": (Change(DECIDE + "status", "if self.pending:", "if self.pending and not self.opened:"),),
     "run.end": (Change(DECIDE + "status", "if self.pending:", "if self.pending and not self._begun:"),),
     "run.context": (
-        Change("runtime.result:build_result", "context=values", 'context=values if header.status == "completed" else {}'),
+        Change(
+            "runtime.result:build_result", "context=values", 'context=values if header.status == "completed" else {}'
+        ),
     ),
     "run.cancel": (Change(DECIDE + "status", "if self.is_cancelling:", "if False:"),),
     "run.cancel.children": (

@@ -1,7 +1,6 @@
 """Breaking the engine on purpose: one function at a time, in this process only."""
 
 from __future__ import annotations
-
 import __future__
 
 import inspect

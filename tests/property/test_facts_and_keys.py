@@ -31,7 +31,11 @@ wild_text = st.text(st.characters(exclude_categories=()), max_size=8)
 numbers = st.integers(0, 10**6)
 moments = st.floats(0, 2e9, allow_nan=False)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | wild_text,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | wild_text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(wild_text, inner, max_size=3),
     max_leaves=6,
 )

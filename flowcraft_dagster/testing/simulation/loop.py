@@ -58,13 +58,15 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         """Virtual seconds since the loop was made."""
         return self._now
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         """See ``asyncio.AbstractEventLoop.call_soon``."""
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """See ``asyncio.AbstractEventLoop.call_at``."""
@@ -72,13 +74,13 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         heapq.heappush(self._timers, (when, next(self._numbers), handle))
         return handle
 
-    def call_later(
+    def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """See ``asyncio.AbstractEventLoop.call_later``."""
         return self.call_at(self._now + delay, callback, *args, context=context)
 
-    def call_soon_threadsafe(
+    def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """Refused: a simulation has one thread."""
@@ -107,7 +109,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     # -- running -------------------------------------------------------------------------------------------------
 
-    def run_until_complete(self, future: Awaitable[T]) -> T:
+    def run_until_complete(self, future: Awaitable[T]) -> T:  # type: ignore[override]
         """Run until ``future`` is done and return its result.
 
         Raises:
@@ -211,7 +213,7 @@ def run_simulated(
         SimulationStalled: it can never finish, or something failed unseen in a task of its own.
     """
     order = random.Random(f"order {seed}")  # noqa: S311 - a test's dice, not a secret
-    loop = SimulatedLoop(None if in_order else order, max_steps)
+    loop = SimulatedLoop(None if in_order else order, max_steps)  # type: ignore[abstract]
     try:
         result = loop.run_until_complete(
             _run_and_clear(main(SimulatedClock(loop), random.Random(f"events {seed}")))  # noqa: S311

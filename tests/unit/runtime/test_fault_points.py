@@ -306,7 +306,9 @@ def test_servers_that_answer_badly_fail_no_run(name: str) -> None:
         weather = Weather(delay_seconds=0.2, failure_chance=0.3)
         workload = WORKLOADS[name]
 
-        async def main(clock: SimulatedClock, dice: random.Random, workload: Workload = workload) -> Outcome:
+        async def main(
+            clock: SimulatedClock, dice: random.Random, workload: Workload = workload, weather: Weather = weather
+        ) -> Outcome:
             app = Flowcraft(workload.blueprints, nodes)
             async with SimulatedCluster(app, clock, dice, weather=weather, settings=SETTINGS) as cluster:
                 patient = _Patient(cluster)
