@@ -188,13 +188,21 @@ class CassandraContext:
         run_id: the run.
         cassandra_client: a ``Cluster`` or ``Session`` of cassandra-driver.
         keyspace, table_name: where the run's facts are.
+        status_table_name: where statuses are.
     """
 
     def __init__(
-        self, run_id: str, cassandra_client: Any, keyspace: str = "flowcraft_ks", table_name: str = "contexts"
+        self,
+        run_id: str,
+        cassandra_client: Any,
+        keyspace: str = "flowcraft_ks",
+        table_name: str = "contexts",
+        *,
+        status_table_name: str = "statuses",
     ) -> None:
+        names = {"keyspace": keyspace, "context_table_name": table_name, "status_table_name": status_table_name}
         self.run_id = run_id
-        self._client = _open_reader(cassandra_client, keyspace=keyspace, context_table_name=table_name)
+        self._client = _open_reader(cassandra_client, **names)
 
     def get(self, key: str) -> Any:
         """The value under ``key``; None when there is none. Raises RunNotFound."""

@@ -150,7 +150,7 @@ class KafkaBackend:
                     return HealthReport("kafka", False, detail)
                 details.append(f"{topic}: {len(facts.partitions)} partition(s) x {facts.replication}")
                 if topic == self._kafka.jobs_topic and len(facts.partitions) == 1:
-                    details.append("one partition serves one worker: add partitions for more")
+                    details.append("one partition serves one worker; for more: kafka-topics.sh --alter --partitions 12")
             details.append(f"lag {await self.jobs.measure_lag()}")
         except FlowcraftError as error:
             return HealthReport("kafka", False, f"{self._kafka.describe()}: {error}. {error.hint}")

@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from flowcraft_dagster.blueprint.model import NodeConfig, NodeSpec
@@ -60,7 +60,7 @@ class Workshop:
 
     threads: SyncThreads
     time: Time
-    dependencies: Mapping[str, Any]
+    dependencies: Mapping[str, Any] = field(repr=False)
     middleware: Sequence[Middleware]
     max_output_bytes: int
 

@@ -129,7 +129,7 @@ class NodeContext:
     input: Any
     params: Mapping[str, Any]
     context: RunContext
-    dependencies: Mapping[str, Any] = field(default_factory=dict)
+    dependencies: Mapping[str, Any] = field(default_factory=dict, repr=False)
     is_cancelled: Callable[[], bool] = lambda: False
     log: logging.Logger = logger
 

@@ -6,18 +6,19 @@ that repeated ticks, retried steps and overlapping ranges start nothing twice.
 
 # No `from __future__ import annotations`: Dagster reads the types of op parameters when the op is defined.
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import dagster as dg
-import orjson
 from dagster import OpExecutionContext
 from pydantic import Field
 
 from flowcraft_dagster.errors import InfrastructureError
+from flowcraft_dagster.orchestration.connection import Connection
 from flowcraft_dagster.orchestration.following import retried
 from flowcraft_dagster.orchestration.labels import BATCH_TAG, CLIENT_KEY, DAGSTER_RUN_TAG
+from flowcraft_dagster.orchestration.request_cursor import Handover, read_request_cursor
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.orchestration.translator import RUNTIME_GROUP, make_runtime_key
 from flowcraft_dagster.ports.records import RequestRange
@@ -27,55 +28,17 @@ JOB_NAME: Final = "start_requested_flowcraft_runs"
 OP_NAME: Final = "start_requested_flowcraft_runs_op"
 REQUESTS_KEY: Final = make_runtime_key("run_requests")
 LOST_CHECK: Final = "no_requests_lost"
-CURSOR_VERSION: Final = 1
 MOST_SHOWN: Final = 100
-
-
-@dataclass(frozen=True)
-class RequestCursor:
-    """How far the request queue has been handed over.
-
-    Attributes:
-        topic_id: identity of the topic or table; None before anything was seen.
-        positions: next offset by partition.
-    """
-
-    topic_id: str | None = None
-    positions: Mapping[int, int] = field(default_factory=dict)
-
-    def advance(self, ranges: list[RequestRange]) -> "RequestCursor":
-        """The cursor after these ranges were handed over."""
-        topic_id = ranges[-1].topic_id if ranges else self.topic_id
-        known = self.positions if topic_id == self.topic_id else {}
-        ends = {piece.partition: piece.end for piece in ranges if piece.topic_id == topic_id}
-        return RequestCursor(topic_id, {**known, **ends})
-
-    def write(self) -> str:
-        """The cursor as text for Dagster."""
-        positions = {str(partition): offset for partition, offset in sorted(self.positions.items())}
-        document = {"version": CURSOR_VERSION, "topic_id": self.topic_id, "positions": positions}
-        return orjson.dumps(document).decode()
-
-
-def read_request_cursor(text: str | None) -> tuple[RequestCursor, str | None]:
-    """Read what :meth:`RequestCursor.write` wrote.
-
-    Returns:
-        The cursor, and None or why it was not usable. Beginning anew starts nothing twice: run ids depend on places.
-    """
-    if not text:
-        return RequestCursor(), None
-    try:
-        document = orjson.loads(text)
-        if document["version"] != CURSOR_VERSION:
-            return RequestCursor(), f"it has version {document['version']}, not {CURSOR_VERSION}"
-        positions = {int(partition): int(offset) for partition, offset in document["positions"].items()}
-        topic_id = document["topic_id"]
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
-        return RequestCursor(), "it cannot be read"
-    if not isinstance(topic_id, (str, type(None))):
-        return RequestCursor(), "it is not one of this sensor"
-    return RequestCursor(topic_id, positions), None
+MOST_HANDOVERS: Final = 20
+"""Launches that have not succeeded yet; with more, new requests wait."""
+PATIENCE_SECONDS: Final = 900.0
+"""After this, a launch that has not ended is repeated."""
+LEASE_PREFIX: Final = "requests/"
+LEASE_SECONDS: Final = 60.0
+"""For a hundred requests; a launch without a lease is dead."""
+FIRST_PAUSE_SECONDS: Final = 10.0
+"""Before a failed launch is repeated; twice as long each time, up to ``PATIENCE_SECONDS``."""
+MOST_ATTEMPTS: Final = 20
 
 
 class RequestRangeConfig(dg.Config):
@@ -100,11 +63,14 @@ def build_flowcraft_run_request_sensor(
     minimum_interval_seconds: int = 15,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
 ) -> dg.SensorDefinition:
-    """A sensor that turns requests into launches of ``start_requested_flowcraft_runs``, one launch a tick.
+    """A sensor that turns requests into launches of ``start_requested_flowcraft_runs``.
+
+    A tick makes one launch for what is new, and another one for each earlier launch whose Dagster run failed, was
+    cancelled or is not heard of any more. So no request is lost when Dagster is killed, and none is started twice.
 
     Args:
         name: the sensor's name.
-        max_requests: handed over in one tick; the rest follows in the next.
+        max_requests: handed over in one launch; the rest follows in the next tick.
         minimum_interval_seconds: between two ticks.
         default_status: whether it runs without a click.
     """
@@ -121,27 +87,78 @@ def build_flowcraft_run_request_sensor(
         cursor, reason = read_request_cursor(context.cursor)
         if reason is not None:
             context.log.warning("the cursor is not used, since %s; all requests are looked at anew", reason)
+        now = time.time()
         resource: FlowcraftClientResource = getattr(context.resources, CLIENT_KEY)
+        ranges: list[RequestRange] = []
         try:
             connection = resource.connect()
-            ranges = connection.call(
-                connection.backend.requests.find_ranges(dict(cursor.positions), cursor.topic_id, max_requests)
-            )
+            going_on, repeated, given_up = _look_at_handovers(context, connection, cursor.open, now)
+            if len(going_on) + len(repeated) < MOST_HANDOVERS:
+                positions = dict(cursor.positions)
+                ranges = connection.call(
+                    connection.backend.requests.find_ranges(positions, cursor.topic_id, max_requests)
+                )
         except InfrastructureError as error:
             return dg.SensorResult(skip_reason=f"{error}. The next tick tries again.", cursor=context.cursor)
-        if not ranges:
-            return dg.SensorResult(skip_reason="no new requests", cursor=cursor.write())
         lost = sum(piece.lost for piece in ranges)
-        is_new_topic = cursor.topic_id is not None and ranges[0].topic_id != cursor.topic_id
-        if lost or is_new_topic:
-            context.log.warning("%s", _describe_loss(lost, is_new_topic))
+        is_new_topic = bool(ranges) and cursor.topic_id is not None and ranges[0].topic_id != cursor.topic_id
+        loss = _Loss(lost, is_new_topic, tuple(handover.name for handover in given_up))
+        if loss:
+            context.log.warning("%s", loss.describe())
+        launched = [*repeated, *([Handover(tuple(ranges), 1, now)] if ranges else [])]
+        after = replace(cursor.advance(ranges), open=(*going_on, *launched))
         return dg.SensorResult(
-            run_requests=[_make_run_request(ranges)],
-            asset_events=[_judge_loss(lost, is_new_topic)],
-            cursor=cursor.advance(ranges).write(),
+            run_requests=[_make_run_request(handover) for handover in launched],
+            asset_events=[loss.judge()] if ranges or loss else [],
+            skip_reason=None if launched else _say_nothing_new(len(going_on)),
+            cursor=after.write(),
         )
 
     return flowcraft_run_request_sensor
+
+
+def _look_at_handovers(
+    context: dg.SensorEvaluationContext, connection: Connection, handovers: Sequence[Handover], now: float
+) -> tuple[list[Handover], list[Handover], list[Handover]]:
+    """Handovers that go on, next attempts for those whose Dagster run did not succeed, and those given up."""
+    going_on, repeated, given_up = [], [], []
+    for handover in handovers:
+        asked = dg.RunsFilter(tags={BATCH_TAG: handover.tag})
+        records = context.instance.get_run_records(asked, limit=1)
+        status = records[0].dagster_run.status if records else None
+        if status == dg.DagsterRunStatus.SUCCESS:
+            continue
+        if now - handover.at < _find_patience(connection, handover, status):
+            going_on.append(handover)
+        elif handover.attempt < MOST_ATTEMPTS:
+            context.log.warning("the launch for %s did not succeed; launching again", handover.name)
+            repeated.append(handover.repeat(now))
+        else:
+            given_up.append(handover)
+    return going_on, repeated, given_up
+
+
+def _find_patience(connection: Connection, handover: Handover, status: dg.DagsterRunStatus | None) -> float:
+    """How long after a handover its launch is repeated. Too early does no harm: nothing is started twice."""
+    if status in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED):
+        return float(min(FIRST_PAUSE_SECONDS * 2 ** (handover.attempt - 1), PATIENCE_SECONDS))
+    # Dagster may believe for ever that a killed run goes on; one that does holds its lease.
+    if status == dg.DagsterRunStatus.STARTED and _is_free(connection, handover.tag):
+        return LEASE_SECONDS
+    return PATIENCE_SECONDS
+
+
+def _is_free(connection: Connection, tag: str) -> bool:
+    name, owner = LEASE_PREFIX + tag, "sensor"
+    coordination = connection.backend.coordination
+    if not connection.call(coordination.acquire_lease(name, owner, 1.0)):
+        return False
+    connection.call(coordination.release_lease(name, owner))
+    return True
+
+
+def _say_nothing_new(going_on: int) -> str:
+    return "no new requests" + (f"; {going_on} launches go on" if going_on else "")
 
 
 def build_requested_runs_job() -> dg.JobDefinition:
@@ -156,6 +173,8 @@ def build_requested_runs_job() -> dg.JobDefinition:
         reasons: dict[str, str] = {}
         with retried(context):
             connection = flowcraft.connect()
+            lease = LEASE_PREFIX + context.run.tags.get(BATCH_TAG, context.run.run_id)
+            coordination = connection.backend.coordination
             for piece in config.ranges:
                 outcome = connection.call(
                     start_requests(
@@ -163,6 +182,7 @@ def build_requested_runs_job() -> dg.JobDefinition:
                         RequestRange(piece.topic_id, piece.partition, piece.start, piece.end),
                         time.time(),
                         {DAGSTER_RUN_TAG: context.run.run_id},
+                        lambda: coordination.acquire_lease(lease, context.run.run_id, LEASE_SECONDS),
                     )
                 )
                 run_ids += outcome.run_ids
@@ -215,29 +235,48 @@ def build_request_check() -> dg.AssetChecksDefinition:
     return no_requests_lost
 
 
-def _make_run_request(ranges: list[RequestRange]) -> dg.RunRequest:
-    pieces = [{key: value for key, value in asdict(piece).items() if key != "lost"} for piece in ranges]
-    batch = ",".join(f"{piece.topic_id}:{piece.partition}:{piece.start}-{piece.end}" for piece in ranges)
+def _make_run_request(handover: Handover) -> dg.RunRequest:
+    pieces = [
+        {"topic_id": piece.topic_id, "partition": piece.partition, "start": piece.start, "end": piece.end}
+        for piece in handover.ranges
+    ]
     return dg.RunRequest(
-        # With the topic's id in it: offsets begin anew in a topic that is made anew, and a run key counts for ever.
-        run_key=batch,
+        run_key=handover.name,
         run_config={"ops": {OP_NAME: {"config": {"ranges": pieces}}}},
-        tags={BATCH_TAG: batch[:200]},
+        tags={BATCH_TAG: handover.tag},
     )
 
 
-def _judge_loss(lost: int, is_new_topic: bool) -> dg.AssetCheckEvaluation:
-    return dg.AssetCheckEvaluation(
-        asset_key=REQUESTS_KEY,
-        check_name=LOST_CHECK,
-        passed=not lost and not is_new_topic,
-        severity=dg.AssetCheckSeverity.ERROR if lost else dg.AssetCheckSeverity.WARN,
-        description=_describe_loss(lost, is_new_topic),
-        metadata={"lost": lost},
-    )
+@dataclass(frozen=True)
+class _Loss:
+    """What became of requests that it should not have.
 
+    Attributes:
+        lost: requests that were gone before they were read.
+        is_new_topic: whether the queue was made anew.
+        given_up: handovers whose launches kept failing.
+    """
 
-def _describe_loss(lost: int, is_new_topic: bool) -> str:
-    parts = [f"{lost} requests were gone before they were read"] if lost else []
-    parts += ["the queue was made anew; its requests are read from the beginning"] if is_new_topic else []
-    return "; ".join(parts) or "nothing lost"
+    lost: int
+    is_new_topic: bool
+    given_up: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.lost or self.is_new_topic or self.given_up)
+
+    def judge(self) -> dg.AssetCheckEvaluation:
+        is_error = bool(self.lost or self.given_up)
+        return dg.AssetCheckEvaluation(
+            asset_key=REQUESTS_KEY,
+            check_name=LOST_CHECK,
+            passed=not self,
+            severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
+            description=self.describe(),
+            metadata={"lost": self.lost, "given_up": len(self.given_up)},
+        )
+
+    def describe(self) -> str:
+        parts = [f"{self.lost} requests were gone before they were read"] if self.lost else []
+        parts += ["the queue was made anew; its requests are read from the beginning"] if self.is_new_topic else []
+        parts += [f"launches for {name} failed; start them with the job {JOB_NAME}" for name in self.given_up]
+        return "; ".join(parts) or "nothing lost"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,7 +79,11 @@ class StartedRequests:
 
 
 async def start_requests(
-    client: AsyncClient, requests: RequestRange, now: float, tags: Mapping[str, str]
+    client: AsyncClient,
+    requests: RequestRange,
+    now: float,
+    tags: Mapping[str, str],
+    on_chunk: Callable[[], Awaitable[object]] | None = None,
 ) -> StartedRequests:
     """Start the runs of a range of the request queue; repeated without harm.
 
@@ -88,6 +92,7 @@ async def start_requests(
         requests: which requests.
         now: time for dead letters, seconds since 1970 UTC.
         tags: labels for the runs.
+        on_chunk: called before each group of requests, at least once.
 
     Raises:
         InfrastructureError: a server is away, or the requests are no longer there. What was started stays started.
@@ -95,6 +100,8 @@ async def start_requests(
     outcome = StartedRequests()
     found = await client.backend.requests.read_requests(requests)
     for first in range(0, len(found), CHUNK):
+        if on_chunk is not None:
+            await on_chunk()
         readable: list[tuple[RunRequest, StartRequest]] = []
         for request in found[first : first + CHUNK]:
             name = name_request(requests.topic_id, request)

@@ -8,7 +8,7 @@ import os
 import random
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -69,7 +69,8 @@ class WorkerParts:
     options: RuntimeOptions
     clock: Clock
     dice: random.Random
-    dependencies: Mapping[str, Any]
+    # Clients and their keys: never in a log or a traceback.
+    dependencies: Mapping[str, Any] = field(repr=False)
     middleware: Sequence[Middleware]
     listeners: Sequence[EventListener]
     app_target: str | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from examples.demo.site import Site, choose_port
 from tests.browser.console import Console
@@ -34,7 +34,12 @@ def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         # In a container there is no sandbox to be had; only pages of this machine are opened.
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        # A busy machine shows a page of the UI only after a while.
+        expect.set_options(timeout=60_000)
+        browser = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"],
+        )
         yield browser
         browser.close()
 

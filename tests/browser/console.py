@@ -64,6 +64,10 @@ class Console:
         """Keep a picture of what is seen."""
         # Animations of the UI end within this time; a picture before shows half a dialog.
         self.page.wait_for_timeout(800)
+        skip = self.page.get_by_role("button", name="Skip")
+        if skip.is_visible():
+            skip.click()
+            expect(skip).to_be_hidden()
         self.page.screenshot(path=self.screenshots / f"{name}.png")
 
     def client(self) -> Client:

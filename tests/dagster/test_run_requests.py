@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from flowcraft_dagster.errors import QueueUnavailable
-from flowcraft_dagster.orchestration.requests import REQUESTS_KEY, RequestCursor, read_request_cursor
+from flowcraft_dagster.orchestration.request_cursor import RequestCursor, read_request_cursor
+from flowcraft_dagster.orchestration.requests import (
+    FIRST_PAUSE_SECONDS,
+    LEASE_SECONDS,
+    MOST_ATTEMPTS,
+    PATIENCE_SECONDS,
+    REQUESTS_KEY,
+)
 from flowcraft_dagster.ports.records import RequestRange, RunQuery
 from flowcraft_dagster.runtime.client import StartRequest
 from flowcraft_dagster.runtime.requests import encode_request
@@ -17,6 +27,7 @@ from tests.dagster.conftest import Site, WorkerThread
 
 SENSOR = "flowcraft_run_request_sensor"
 JOB = "start_requested_flowcraft_runs"
+NOW = time.time
 OP = "start_requested_flowcraft_runs_op"
 
 
@@ -62,10 +73,97 @@ def test_a_second_tick_asks_for_nothing_again(site: Site) -> None:
     send(site, ask_for(1))
     first = site.tick(SENSOR)
     second = site.tick(SENSOR, first.cursor)
+    launch(site, first.run_requests[0])
+    third = site.tick(SENSOR, second.cursor)
 
-    assert second.run_requests == []
-    assert second.skip_message == "no new requests"
+    assert second.run_requests == third.run_requests == []
+    assert second.skip_message == "no new requests; 1 launches go on"
     assert second.cursor == first.cursor
+    assert third.skip_message == "no new requests"
+    assert read_request_cursor(third.cursor)[0].open == ()
+
+
+def kill(site: Site, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
+    """A Dagster run for a request that ended, or hangs, before its step began."""
+    job = site.definitions.resolve_job_def(JOB)
+    site.instance.create_run_for_job(job, run_config=dict(request.run_config), tags=dict(request.tags), status=status)
+
+
+def pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr("flowcraft_dagster.orchestration.requests.time", SimpleNamespace(time=lambda: NOW() + seconds))
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
+def test_a_launch_that_failed_is_repeated_until_it_succeeds(
+    site: Site, status: dg.DagsterRunStatus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(site, ask_for(1))
+    first = site.tick(SENSOR)
+    kill(site, first.run_requests[0], status)
+    at_once = site.tick(SENSOR, first.cursor)
+    pass_time(monkeypatch, FIRST_PAUSE_SECONDS)
+    second = site.tick(SENSOR, at_once.cursor)
+    (again,) = second.run_requests
+    result = launch(site, again)
+    third = site.tick(SENSOR, second.cursor)
+
+    assert at_once.run_requests == []
+    assert again.run_config == first.run_requests[0].run_config
+    # A run key counts for ever: the same one would never be launched again.
+    assert again.run_key != first.run_requests[0].run_key
+    assert len(result.output_for_node(OP)) == 1
+    assert third.run_requests == []
+
+
+@pytest.mark.parametrize(
+    ("status", "holds_lease", "seconds"),
+    [
+        (dg.DagsterRunStatus.STARTED, False, LEASE_SECONDS),
+        (dg.DagsterRunStatus.STARTED, True, PATIENCE_SECONDS),
+        (dg.DagsterRunStatus.NOT_STARTED, False, PATIENCE_SECONDS),
+    ],
+)
+def test_a_launch_that_is_not_heard_of_any_more_is_repeated(
+    site: Site, monkeypatch: pytest.MonkeyPatch, status: dg.DagsterRunStatus, holds_lease: bool, seconds: float
+) -> None:
+    send(site, ask_for(1))
+    first = site.tick(SENSOR)
+    (request,) = first.run_requests
+    kill(site, request, status)
+    if holds_lease:
+        lease = f"requests/{request.tags['dagster-flowcraft/batch-id']}"
+        site.connection.call(site.connection.backend.coordination.acquire_lease(lease, "its run", 3600))
+    pass_time(monkeypatch, seconds - 5)
+    patient = site.tick(SENSOR, first.cursor)
+    pass_time(monkeypatch, seconds + 5)
+    impatient = site.tick(SENSOR, patient.cursor)
+
+    assert patient.run_requests == []
+    assert len(impatient.run_requests) == 1
+
+
+def test_a_launch_that_never_succeeds_is_given_up_and_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(site, ask_for(1))
+    tick = site.tick(SENSOR)
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        assert len(tick.run_requests) == 1
+        kill(site, tick.run_requests[0], dg.DagsterRunStatus.FAILURE)
+        pass_time(monkeypatch, attempt * PATIENCE_SECONDS)
+        tick = site.tick(SENSOR, tick.cursor)
+
+    (check,) = tick.asset_events
+    assert not check.passed
+    assert ":0:1-2#20 failed; start them with the job start_requested_flowcraft_runs" in check.description
+    assert read_request_cursor(tick.cursor)[0].open == ()
+
+
+def test_new_requests_wait_while_many_launches_go_on(site: Site) -> None:
+    cursor = None
+    for n in range(25):
+        send(site, ask_for(n))
+        cursor = site.tick(SENSOR, cursor).cursor
+
+    assert len(read_request_cursor(cursor)[0].open) == 20
 
 
 def test_overlapping_ranges_and_repeated_launches_start_nothing_twice(site: Site) -> None:
@@ -183,12 +281,12 @@ def test_lost_requests_and_a_new_topic_fail_a_check(site: Site, monkeypatch: pyt
     assert check.description == (
         "7 requests were gone before they were read; the queue was made anew; its requests are read from the beginning"
     )
-    assert read_request_cursor(tick.cursor)[0] == RequestCursor("new", {0: 42})
+    assert replace(read_request_cursor(tick.cursor)[0], open=()) == RequestCursor("new", {0: 42})
     site.report(tick)
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"version": 2}', '{"version": 1, "positions": {"a": 1}, "topic_id": "t"}']
+    "text", ["{", "[]", '{"version": 2}', '{"version": 1, "positions": {"a": 1}, "topic_id": "t", "open": []}']
 )
 def test_an_unusable_cursor_stands_at_the_beginning(text: str) -> None:
     cursor, reason = read_request_cursor(text)

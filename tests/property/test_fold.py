@@ -74,7 +74,7 @@ def test_folding_gives_what_reading_everything_gives(path: Path, durability: Any
     cases = [case for case in load_cases(path) if isinstance(case, Case)]
     options = RuntimeOptions(timer_seconds=0.01, durability=durability)
     assert run_cases(cases, random.Random(path.stem).randrange(100), options=options) == []
-    assert len(comparisons) > len(cases)
+    assert len(comparisons) >= len(cases)
 
 
 def test_new_random_blueprints_give_what_the_oracle_gives(comparisons: list[str]) -> None:

@@ -93,7 +93,9 @@ class LoopConnection(Connection):  # type: ignore[misc]  # the driver has no typ
             if self.is_closed:
                 return
             self.is_closed = True
-        call_on_loop(self.loop, self._stop)
+        if not call_on_loop(self.loop, self._stop):
+            # A thread of the driver was still connecting when the loop ended.
+            self._socket.close()
         if not self.is_defunct:
             self.error_all_requests(ConnectionShutdown(f"Connection to {self.endpoint} was closed"))
         self.connected_event.set()
@@ -173,9 +175,11 @@ def bind_to_loop(loop: asyncio.AbstractEventLoop) -> type[LoopConnection]:
     return type("BoundLoopConnection", (LoopConnection,), {"loop": loop, "thread_id": threading.get_ident()})
 
 
-def call_on_loop(loop: asyncio.AbstractEventLoop, callback: Callable[..., Any], *args: Any) -> None:
-    """Call something on a loop, soon; nothing happens when the loop is closed."""
+def call_on_loop(loop: asyncio.AbstractEventLoop, callback: Callable[..., Any], *args: Any) -> bool:
+    """Call something on a loop, soon; False, and nothing happens, when the loop is closed."""
     try:
         loop.call_soon_threadsafe(callback, *args)
     except RuntimeError:
         logger.debug("the loop was closed before its connections")
+        return False
+    return True

@@ -31,6 +31,11 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
 FETCH_SECONDS = 1.0
+LOOK_SECONDS = 1.0
+ONE_PARTITION = (
+    "topic %s has one partition, so only one worker at a time gets work. For more: "
+    "kafka-topics.sh --bootstrap-server HOST:PORT --alter --topic %s --partitions 12"
+)
 BATCH_MESSAGES = 500
 CLOSE_SECONDS = 15.0
 
@@ -190,6 +195,7 @@ class KafkaJobConsumer:
 
     def _live(self, consumer: Consumer) -> None:
         try:
+            self._warn_of_one_partition(consumer)
             consumer.subscribe(
                 [self._settings.jobs_topic],
                 on_assign=self._on_assign,
@@ -217,6 +223,16 @@ class KafkaJobConsumer:
                 consumer.close()
             finally:
                 self._call_loop(self._say_ended)
+
+    def _warn_of_one_partition(self, consumer: Consumer) -> None:
+        topic = self._settings.jobs_topic
+        try:
+            found = consumer.list_topics(topic, timeout=LOOK_SECONDS).topics.get(topic)
+        except KafkaException as error:
+            logger.debug("the partitions of topic %s are not known: %s", topic, _explain(error))
+            return
+        if found is not None and len(found.partitions) == 1:
+            logger.warning(ONE_PARTITION, topic, topic)
 
     def _receive(self, consumer: Consumer) -> None:
         first = consumer.poll(POLL_SECONDS)

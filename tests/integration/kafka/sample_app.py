@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,13 @@ async def gate(ctx: NodeContext) -> str:
 async def choose(ctx: NodeContext) -> NodeResult:
     """Takes the edge with action ``yes``."""
     return NodeResult(output="yes", action="yes")
+
+
+@nodes.node("die")
+async def die(ctx: NodeContext) -> None:
+    """Takes its process down, as a segmentation fault does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    await asyncio.Event().wait()
 
 
 @nodes.node("flaky")
@@ -139,6 +147,8 @@ def make_flows() -> list[Flow]:
         .edge("no", "after"),
         Flow("long").node("a", "slow", params={"seconds": 5.0}).node("b", "add").edge("a", "b"),
         Flow("flaky").node("a", "flaky", params={"attempts": 3}, max_retries=3),
+        Flow("deadly").node("a", "die"),
+        Flow("deadly-later").node("a", "add").node("b", "die").edge("a", "b"),
         Flow("asks").wait("ask").node("after", "add").edge("ask", "after"),
         fan,
         writers,

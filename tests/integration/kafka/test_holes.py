@@ -355,3 +355,20 @@ async def test_13_retries_of_one_run_leave_the_blueprint_as_it_is_for_the_next(s
             assert await finish(client, run_id) == {"a": "attempt 3"}
             assert [timing.attempt for timing in (await client.result(run_id)).timings] == [3]
     assert site.app.blueprints["flaky"].to_json() == before
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("blueprint_id", ["deadly", "deadly-later"])
+async def test_13_node_that_kills_its_process_is_found_out_and_others_go_on(site: Site, blueprint_id: str) -> None:
+    # As in production, a worker that died is back long before its last heartbeat is old.
+    site.overrides["FLOWCRAFT_HEARTBEAT_SECONDS"] = "10"
+    async with site.client() as client, site.fleet(2) as fleet:
+        deadly = await start(client, blueprint_id)
+        others = await client.start_many([StartRequest("chain")] * 5)
+        result = await client.wait(deadly, 90)
+        assert result.status == "failed"
+        assert "NodeCrashLoop" in str(result.reason)
+        for run_id in others:
+            assert await finish(client, run_id) == {"a": 1, "b": 2, "c": 3}
+        # A few workers died before the node was a suspect; from then on it died alone.
+        assert fleet.died <= 4

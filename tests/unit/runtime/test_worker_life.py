@@ -1,0 +1,234 @@
+"""A worker's life: heartbeats, fresh messages for long runs, draining, losing partitions, cancelling."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+import pytest
+
+from flowcraft_dagster.engine.node import NodeContext
+from flowcraft_dagster.ports.records import RunQuery
+from flowcraft_dagster.runtime.client import StartRequest
+from flowcraft_dagster.testing.simulation import SimulatedCluster, Weather
+from tests.unit.runtime.stage import flow, make_app, node, play
+
+SLOW = flow(node("s", "slow", ms=60_000, value=1))
+
+
+def test_a_run_at_work_is_touched_and_so_are_its_ancestors() -> None:
+    app = make_app(
+        flow(node("s", "subflow", blueprintId="inner")), flow(node("x", "slow", ms=60_000, value=1), name="inner")
+    )
+
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start(StartRequest("main", {}, "run"))
+        await cluster.clock.sleep(50)
+        page = await cluster.backend.index.scan_live_runs(None, 9)
+        assert len(page.headers) == 2
+        for header in page.headers:
+            assert header.updated_at > cluster.clock.now() - 12
+        (record,) = await cluster.backend.workers.list_workers(cluster.clock.now() - 12)
+        assert (record.state, record.health["lanes"]) == ("alive", 1)
+
+    play(app, story)
+
+
+def test_a_long_run_gets_a_fresh_message_so_that_offsets_move_on() -> None:
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start(StartRequest("main", {}, "run"))
+        places = set()
+        for _ in range(55):
+            await cluster.clock.sleep(1)
+            (process,) = cluster.processes
+            (lane,) = process.worker._lanes.values()
+            places |= {delivery.offset for delivery in lane.deliveries}
+        assert len(places) >= 3
+        assert await cluster.backend.jobs.measure_lag() <= 2
+        result = await cluster.client.wait("run", 60)
+        assert [timing.attempt for timing in result.timings] == [1]
+        await cluster.clock.sleep(15)
+        assert await cluster.backend.jobs.measure_lag() == 0
+
+    play(make_app(SLOW), story)
+
+
+@pytest.mark.parametrize(("work", "ran"), [(3_000, 1), (60_000, 2)])
+def test_a_stopping_worker_drains_and_loses_nothing(work: int, ran: int) -> None:
+    starts: list[str] = []
+
+    async def labour(ctx: NodeContext) -> str:
+        starts.append(ctx.idempotency_key)
+        await asyncio.sleep(work / 1000)
+        return "done"
+
+    app = make_app(flow(node("a", "labour"), node("b", "echo"), edges="a>b"), labour=labour)
+
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start(StartRequest("main", {}, "run"))
+        await cluster.clock.sleep(1)
+        cluster.processes[0].worker.stop()
+        result = await cluster.client.wait("run", 200)
+        assert result.outputs == {"a": "done", "b": "done"}
+        assert starts == ["run/a"] * ran
+
+    play(app, story, drain_seconds=10)
+
+
+def test_a_partition_that_moves_takes_its_run_along() -> None:
+    keys: list[str] = []
+
+    async def labour(ctx: NodeContext) -> int:
+        keys.append(ctx.idempotency_key)
+        await asyncio.sleep(5)
+        return 1
+
+    app = make_app(flow(node("a", "labour"), node("b", "labour"), edges="a>b"), labour=labour)
+
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start_many([StartRequest("main", {}, f"run-{number}") for number in range(12)])
+        await cluster.clock.sleep(2)
+        # Newcomers make the first worker give up partitions in the middle of nodes.
+        for slot in ("b", "c"):
+            cluster._supervisors.append(asyncio.ensure_future(cluster._supervise(slot)))
+        for number in range(12):
+            assert (await cluster.client.wait(f"run-{number}", 200)).outputs == {"a": 1, "b": 1}
+        assert await cluster.journal.find_faults(cluster.backend.state) == []
+        assert len({process.worker.worker_id for process in cluster.processes}) == 3
+        claims = [process.worker.counters.get("claims", 0) for process in cluster.processes]
+        assert sum(claims) > 0
+        # The first worker was let end what it had begun.
+        assert sorted(keys) == sorted(f"run-{number}/{name}" for number in range(12) for name in "ab")
+
+    play(app, story)
+
+
+def test_cancelling_reaches_code_that_runs() -> None:
+    told: list[str] = []
+
+    async def labour(ctx: NodeContext) -> None:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            told.append(f"{ctx.node_id} {ctx.cancelled}")
+            raise
+
+    app = make_app(
+        flow(node("a", "labour"), node("s", "subflow", blueprintId="inner"), node("z", "echo"), edges="a>z"),
+        flow(node("b", "labour"), name="inner"),
+        labour=labour,
+    )
+
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start(StartRequest("main", {"k": 1}, "run"))
+        await cluster.clock.sleep(3)
+        await cluster.client.cancel("run", "no more")
+        result = await cluster.client.wait("run", 60)
+        assert (result.status, result.reason, result.context) == ("cancelled", "no more", {"k": 1})
+        assert sorted(line.split()[0] for line in told) == ["a", "b"]
+        runs = await cluster.backend.index.list_runs(RunQuery(with_children=True))
+        assert {run.status for run in runs} == {"cancelled"}
+
+    play(app, story)
+
+
+@pytest.mark.parametrize("which", ["store", "queue", "both"])
+def test_an_outage_pauses_work_and_fails_no_run(which: str) -> None:
+    app = make_app(
+        flow(
+            node("a", "slow", {"timeout": 20_000}, ms=5_000, value=1),
+            node("b", "add", {"maxRetries": 1}),
+            node("n", "sleep", duration=1000),
+            node("s", "subflow", blueprintId="inner"),
+            edges="a>b b>n n>s",
+        ),
+        flow(node("x", "add"), name="inner"),
+    )
+
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start(StartRequest("main", {}, "run"))
+        for begin in (2.0, 1.0, 3.0):
+            await cluster.clock.sleep(begin)
+            cluster.weather.store_down = which != "queue"
+            cluster.weather.queue_down = which != "store"
+            await cluster.clock.sleep(600)
+            cluster.weather.store_down = cluster.weather.queue_down = False
+        result = await cluster.client.wait("run", 600)
+        assert (result.status, result.outputs["s"], result.errors) == ("completed", 3, ())
+        assert await cluster.journal.find_faults(cluster.backend.state) == []
+
+    play(app, story, workers=2)
+
+
+def test_losing_every_hint_starts_no_join_early_and_loses_nothing() -> None:
+    app = make_app(
+        flow(
+            node("a", "const", value=1),
+            node("b", "slow", ms=300, value=2),
+            node("c", "slow", ms=900, value=3),
+            node("j", "collect", ids=["b", "c"]),
+            edges="a>b a>c b>j c>j",
+        )
+    )
+
+    async def story(cluster: SimulatedCluster) -> None:
+        store: Any = cluster.backend.coordination
+        await cluster.client.start_many([StartRequest("main", {}, f"run-{number}") for number in range(5)])
+        for _ in range(40):
+            await store.flush()
+            await cluster.clock.sleep(0.1)
+        for number in range(5):
+            assert (await cluster.client.wait(f"run-{number}", 30)).outputs["j"] == [2, 3]
+        assert await cluster.journal.find_faults(cluster.backend.state) == []
+
+    play(app, story, workers=3, weather=Weather(delay_seconds=0.05))
+
+
+def test_nodes_beside_each_other_run_together_and_slow_runs_hold_up_nobody() -> None:
+    app = make_app(
+        flow(*(node(f"n{number}", "slow", ms=10_000, value=number) for number in range(20))),
+        flow(node("a", "const", value=1), name="quick"),
+    )
+
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start(StartRequest("main", {}, "run"))
+        await cluster.clock.sleep(1)
+        for number in range(20):
+            await cluster.client.start(StartRequest("quick", {}, f"quick-{number}"))
+        begin = cluster.clock.monotonic()
+        for number in range(20):
+            await cluster.client.wait(f"quick-{number}", 5)
+        assert cluster.clock.monotonic() - begin < 2
+        await cluster.client.wait("run", 30)
+        assert cluster.clock.monotonic() < 15
+
+    play(app, story)
+
+
+def test_no_secret_is_written_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    secret = "sk-very-secret-token"
+
+    async def labour(ctx: NodeContext) -> str:
+        assert ctx.dependencies["key"] == secret
+        raise ValueError("something else")
+
+    app = make_app(flow(node("a", "labour")), labour=labour)
+    app.dependencies["key"] = secret
+    caplog.set_level(logging.DEBUG)
+
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start(StartRequest("main", {"password": secret}, "run"))
+        cluster.weather.failure_chance = 0.5
+        with contextlib.suppress(Exception):
+            await cluster.client.wait("run", 5)
+        cluster.weather.failure_chance = 0.0
+        result = await cluster.client.wait("run", 60)
+        assert secret not in repr(result.errors)
+        for process in cluster.processes:
+            shown = (process.worker._parts, process.worker._services, process.worker._services.workshop)
+            assert secret not in repr(shown)
+
+    play(app, story)
+    assert secret not in caplog.text
