@@ -240,7 +240,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         ),
     ),
     "failure.timeout.subflow": (
-        Change(SIGNALS + "_look_at_child", 'if is_due and "wakeAt" in opened.details:', "if False:"),
+        Change(SIGNALS + "_look_at_child", 'late or (is_due and "wakeAt" in opened.details)', "False"),
     ),
     "failure.writes.dropped": (
         Change(
@@ -413,7 +413,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
             "Done(output=output, writes=(*writes, *((key, snapshot.find_key(key)) for key in snapshot.keys())),",
         ),
     ),
-    "subflow.fails": (Change(SIGNALS + "_look_at_child", "if header.status == COMPLETED:", "if header.is_final:"),),
+    "subflow.fails": (Change(SIGNALS + "_look_at_child", "header.status == COMPLETED and", "header.is_final and"),),
     "subflow.fails.handled": (Change(DECIDE + "status", '"failed" if self._unhandled', '"failed" if self.failures'),),
     "subflow.retries": (Change(SIGNALS + "_fail_attempt", "if opened.attempt < config.max_retries:", "if False:"),),
     "subflow.fallback": (
