@@ -16,7 +16,7 @@ import pytest
 
 from flowcraft_dagster.app import Flowcraft
 from flowcraft_dagster.orchestration.catalogue import Catalogue, build_catalogue
-from flowcraft_dagster.orchestration.connection import Connection, close_connections, register_app
+from flowcraft_dagster.orchestration.connection import Connection, close_connections
 from flowcraft_dagster.orchestration.definitions import build_flowcraft_definitions
 from flowcraft_dagster.orchestration.labels import CLIENT_KEY
 from flowcraft_dagster.orchestration.presenter import Presenter
@@ -118,13 +118,14 @@ class Site:
 
 
 HOME_VARIABLE = "FLOWCRAFT_TEST_HOME"
+SAMPLE_APP = "tests.dagster.sample_app:app"
 
 
 @lru_cache
 def sample_definitions() -> dg.Definitions:
     """Built once: the folder comes from the environment when a run or a tick begins."""
     backend = EmbeddedStoreResource(home=dg.EnvVar(HOME_VARIABLE), synchronous="NORMAL")
-    return build_flowcraft_definitions(sample_app, backend=backend)
+    return build_flowcraft_definitions(SAMPLE_APP, backend=backend)
 
 
 @lru_cache
@@ -143,7 +144,7 @@ def site(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.Monke
     home = tmp_path / "home"
     monkeypatch.setenv(HOME_VARIABLE, str(home))
     resource = FlowcraftClientResource(
-        app=register_app(sample_app), backend=EmbeddedStoreResource(home=str(home), synchronous="NORMAL")
+        app=SAMPLE_APP, backend=EmbeddedStoreResource(home=str(home), synchronous="NORMAL")
     )
     yield Site(sample_app, home, resource, sample_definitions(), sample_catalogue(), instance)
     close_connections()
