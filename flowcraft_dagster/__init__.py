@@ -64,6 +64,12 @@ if TYPE_CHECKING:
         FlowcraftClientResource,
         FlowcraftWorkerResource,
     )
+    from flowcraft_dagster.orchestration.server_resources import (
+        CassandraStoreResource,
+        KafkaBackendResource,
+        KafkaJobQueueResource,
+        RedisCoordinationResource,
+    )
     from flowcraft_dagster.orchestration.translator import (
         FlowcraftBlueprintProps,
         FlowcraftDagsterTranslator,
@@ -138,6 +144,12 @@ _MODULES = {
         "FlowcraftClientResource",
         "FlowcraftWorkerResource",
     ),
+    "orchestration.server_resources": (
+        "CassandraStoreResource",
+        "KafkaBackendResource",
+        "KafkaJobQueueResource",
+        "RedisCoordinationResource",
+    ),
     "orchestration.translator": ("FlowcraftBlueprintProps", "FlowcraftDagsterTranslator", "FlowcraftNodeProps"),
 }
 _PLACES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
@@ -203,6 +215,10 @@ __all__ = [
     "FlowcraftBackendResource",
     "FlowcraftClientResource",
     "FlowcraftWorkerResource",
+    "CassandraStoreResource",
+    "KafkaBackendResource",
+    "KafkaJobQueueResource",
+    "RedisCoordinationResource",
     "FlowcraftBlueprintProps",
     "FlowcraftDagsterTranslator",
     "FlowcraftNodeProps",

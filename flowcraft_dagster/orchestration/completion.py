@@ -42,7 +42,7 @@ def build_flowcraft_completion_sensor(
     max_requests_per_tick: int = 25,
     with_children: bool = False,
     lookback_seconds: float = 0.0,
-    safety_lag_seconds: float = 1.0,
+    safety_lag_seconds: float | None = None,
     minimum_interval_seconds: int = 15,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
 ) -> dg.SensorDefinition:
@@ -65,7 +65,8 @@ def build_flowcraft_completion_sensor(
         max_requests_per_tick: further groups wait for the next tick.
         with_children: whether runs of sub-flows count.
         lookback_seconds: at the first tick, runs that ended before are left out.
-        safety_lag_seconds: runs that ended less long ago are left for the next tick, since the list may lag behind.
+        safety_lag_seconds: runs that ended less long ago are left for the next tick, since the list may lag behind;
+            None for what suits the backend.
         minimum_interval_seconds: between two ticks.
         default_status: whether it runs without a click.
 
@@ -105,16 +106,16 @@ def build_flowcraft_completion_sensor(
         if reason is not None:
             context.log.warning("the cursor is not used, since %s; only new runs are looked at", reason)
         resource: FlowcraftClientResource = getattr(context.resources, CLIENT_KEY)
-        until = time.time() - safety_lag_seconds
         most = runs_per_request * max_requests_per_tick
         # Runs that ended since the sensor was switched on: its first tick comes an interval later.
         lookback = lookback_seconds + minimum_interval_seconds
         try:
             connection = resource.connect()
+            until = time.time() - connection.choose_lag(safety_lag_seconds)
             try:
                 cursor = cursor.begin(lookback)
                 found, position = _read(connection, cursor, until, most, is_wanted)
-            except ValueError:
+            except (ValueError, TypeError):
                 context.log.warning("the store does not know the cursor's place; only new runs are looked at")
                 cursor = start_anew(context.cursor or "").begin(lookback)
                 found, position = _read(connection, cursor, until, most, is_wanted)

@@ -23,6 +23,10 @@ T = TypeVar("T")
 SETTING_PREFIXES: Final = ("FLOWCRAFT_", "KAFKA_", "CASSANDRA_", "REDIS_", "DAGSTER_HOME")
 """Variables that settings are read from; only a change of these makes another connection."""
 
+EMBEDDED_LAG_SECONDS: Final = 1.0
+SERVER_LAG_SECONDS: Final = 10.0
+"""Workers on several machines have clocks of their own, and write the list after the run."""
+
 _apps: dict[str, Flowcraft] = {}
 _live: dict[tuple[int, str, str], Connection] = {}
 _lock = threading.RLock()
@@ -46,6 +50,12 @@ class Connection:
     def backend(self) -> Backend:
         """The open ports; use them only through :meth:`call`."""
         return self.client.asynchronous.backend
+
+    def choose_lag(self, wanted: float | None) -> float:
+        """Seconds by which a reader of finished runs stays behind the present, so that no late row is missed."""
+        if wanted is not None:
+            return wanted
+        return EMBEDDED_LAG_SECONDS if self.backend.name == "embedded" else SERVER_LAG_SECONDS
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine over the backend, in the client's event loop."""

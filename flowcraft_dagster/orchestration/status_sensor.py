@@ -44,14 +44,15 @@ class StatusSensorOptions:
     Attributes:
         max_seconds: no further page is read after this; a tick may take 60 s in Dagster.
         max_runs: no further page is read after so many runs.
-        safety_lag_seconds: runs that ended less long ago are left for the next tick, since the list may lag behind.
+        safety_lag_seconds: runs that ended less long ago are left for the next tick, since the list may lag behind;
+            None for what suits the backend.
         lookback_seconds: with no usable cursor, runs that ended before are left out.
         limits: when the check of a blueprint's runs fails.
     """
 
     max_seconds: float = 30.0
     max_runs: int = 100_000
-    safety_lag_seconds: float = 1.0
+    safety_lag_seconds: float | None = None
     lookback_seconds: float = 86_400.0
     limits: CheckLimits = field(default_factory=CheckLimits)
 
@@ -131,7 +132,7 @@ class _Tick:
         try:
             cursor = cursor.begin(self.options.lookback_seconds)
             position, is_complete = self._read_pages(cursor)
-        except ValueError:
+        except (ValueError, TypeError):
             self.context.log.warning("the store does not know the cursor's place %r; starting anew", cursor.position)
             cursor = start_anew(self.context.cursor or "").begin(self.options.lookback_seconds)
             position, is_complete = self._read_pages(cursor)
@@ -155,7 +156,7 @@ class _Tick:
     def _read_pages(self, cursor: StatusCursor) -> tuple[str | None, bool]:
         """Count what has finished since; returns where to go on, and whether everything was read."""
         now = time.time()
-        until = now - self.options.safety_lag_seconds
+        until = now - self.connection.choose_lag(self.options.safety_lag_seconds)
         position, seen = cursor.position, 0
         while seen < self.options.max_runs and time.monotonic() - self.began < self.options.max_seconds:
             page = self.connection.call(self.connection.backend.index.scan_finished_runs(position, until, PAGE))
