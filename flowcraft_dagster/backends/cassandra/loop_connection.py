@@ -27,20 +27,33 @@ class LoopTimer:
 
     Args:
         loop: where it runs.
+        thread_id: of that loop.
         seconds: until it is due.
         callback: what is due.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, callback: Callable[[], Any]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, thread_id: int, seconds: float, callback: Callable[[], Any]
+    ) -> None:
         self._callback: Callable[[], Any] | None = callback
         self._handle: asyncio.TimerHandle | None = None
         self._loop = loop
-        call_on_loop(loop, self._start, loop.time() + seconds)
+        self._thread_id = thread_id
+        when = loop.time() + seconds
+        # Every request has a timer, and is made and answered on the loop: no need to wake it up for that.
+        if threading.get_ident() == thread_id:
+            self._start(when)
+        else:
+            call_on_loop(loop, self._start, when)
 
     def cancel(self) -> None:
         """Forget the callback."""
         self._callback = None
-        if self._handle is not None:
+        if self._handle is None:
+            return
+        if threading.get_ident() == self._thread_id:
+            self._handle.cancel()
+        else:
             call_on_loop(self._loop, self._handle.cancel)
 
     def _start(self, when: float) -> None:
@@ -68,7 +81,7 @@ class LoopConnection(Connection):  # type: ignore[misc]  # the driver has no typ
     @classmethod
     def create_timer(cls, timeout: float, callback: Callable[[], Any]) -> LoopTimer:
         """See ``Connection.create_timer``."""
-        return LoopTimer(cls.loop, timeout, callback)
+        return LoopTimer(cls.loop, cls.thread_id, timeout, callback)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -123,16 +123,14 @@ class CassandraSession:
             prepared = self._prepared[name]
         return prepared.bind(parameters)
 
-    async def batch(self, parts: Sequence[Part], *, atomic: bool = False) -> Bound:
-        """Several statements as one request.
+    async def batch(self, parts: Sequence[Part]) -> Bound:
+        """Several statements as one request; those for one partition take effect all or not at all.
 
         Args:
             parts: name and values of each.
-            atomic: whether statements for several partitions take effect all or not at all, at the price of the
-                server's batch log. Statements for one partition always do.
         """
         batch = driver.BatchStatement(
-            driver.BatchType.LOGGED if atomic else driver.BatchType.UNLOGGED,
+            driver.BatchType.UNLOGGED,
             consistency_level=self._consistency,
             serial_consistency_level=self._serial,
         )
@@ -166,9 +164,9 @@ class CassandraSession:
         bound = await self.bind(name, parameters)
         await self.insist(name, lambda: self.attempt(bound))
 
-    async def write_together(self, parts: Sequence[Part], *, atomic: bool = False) -> None:
+    async def write_together(self, parts: Sequence[Part]) -> None:
         """Plain writes in one request, see :meth:`batch`. Raises StoreUnavailable."""
-        bound = await (self.bind(*parts[0]) if len(parts) == 1 else self.batch(parts, atomic=atomic))
+        bound = await (self.bind(*parts[0]) if len(parts) == 1 else self.batch(parts))
         await self.insist(parts[0][0], lambda: self.attempt(bound))
 
     async def insist(self, what: str, call: Callable[[], Awaitable[T]], seconds: float | None = None) -> T:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from flowcraft_dagster.backends.cassandra.driver import ResultSet
+from flowcraft_dagster.backends.cassandra.driver import UNSET_VALUE, ResultSet
 from flowcraft_dagster.backends.cassandra.headers import (
     read_columns,
     read_head,
@@ -29,7 +29,15 @@ from flowcraft_dagster.backends.cassandra.session import Bound, CassandraSession
 from flowcraft_dagster.backends.cassandra.statements import HEAD_COLUMNS
 from flowcraft_dagster.backends.conditions import judge_commit
 from flowcraft_dagster.errors import RunNotFound, StoreUnavailable
-from flowcraft_dagster.ports.records import FINAL_STATUSES, Commit, CommitOutcome, RunHeader, Signal, StoredRun
+from flowcraft_dagster.ports.records import (
+    CANCELLING,
+    FINAL_STATUSES,
+    Commit,
+    CommitOutcome,
+    RunHeader,
+    Signal,
+    StoredRun,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -63,27 +71,26 @@ class CassandraStateStore:
         loop = asyncio.get_running_loop()
         started = loop.time()
         await self._listings.list_live(header)
-        bound = await self._session.bind(
-            "create_run",
-            (
-                header.run_id,
-                CONTEXT_KEY,
-                context,
-                header.status,
-                header.epoch,
-                header.seq,
-                header.owner,
-                header.blueprint_id,
-                header.blueprint_hash,
-                header.input_hash,
-                header.reason,
-                write_parent(header.parent),
-                write_tags(header.tags),
-                header.retry_of,
-                header.started_at,
-                header.updated_at,
-            ),
+        values = (
+            header.run_id,
+            CONTEXT_KEY,
+            context,
+            header.status,
+            header.epoch,
+            header.seq,
+            header.owner,
+            header.blueprint_id,
+            header.blueprint_hash,
+            header.input_hash,
+            header.reason,
+            write_parent(header.parent),
+            write_tags(header.tags),
+            header.retry_of,
+            header.started_at,
+            header.updated_at,
         )
+        # A null would be stored as a tombstone.
+        bound = await self._session.bind("create_run", [UNSET_VALUE if value is None else value for value in values])
 
         async def attempt() -> RunHeader | None:
             try:
@@ -229,16 +236,17 @@ class CassandraStateStore:
         return rows[0][0] if rows else None
 
     async def _bind_commit(self, commit: Commit) -> Bound:
-        ended_at = commit.now if commit.status in FINAL_STATUSES else None
+        # Columns that stay as they are are left out: a null is a tombstone, and every value is written three times.
+        claims = commit.epoch != commit.expected_epoch
         head = (
-            commit.epoch,
+            commit.epoch if claims else UNSET_VALUE,
             commit.seq,
-            commit.owner,
+            commit.owner if claims else UNSET_VALUE,
             commit.status,
             commit.commit_id,
             commit.now,
-            commit.reason,
-            ended_at,
+            UNSET_VALUE if commit.reason is None and commit.previous_status != CANCELLING else commit.reason,
+            commit.now if commit.status in FINAL_STATUSES else UNSET_VALUE,
         )
         expected = (commit.expected_epoch, commit.expected_seq)
         if not commit.rows:

@@ -35,7 +35,7 @@ from flowcraft_dagster.wiring import make_backend
 IDLE_RUNS = 10
 WARM_RUNS = 100
 WARM_NODES = 2000
-RAW_SECONDS = 1.0
+RAW_COMMITS = 2000
 POLL_SECONDS = 0.05
 START_TOGETHER = 50
 LOOK_TOGETHER = 20
@@ -95,7 +95,7 @@ async def measure(workload: Workload, options: BenchOptions, on_done: Callable[[
             environment["FLOWCRAFT_DURABILITY"] = options.durability
         settings = Settings.from_env({**os.environ, **environment})
         async with _open_client(workload, settings) as client:
-            raw = await measure_raw_commits(client.backend.state, RAW_SECONDS)
+            raw = await measure_raw_commits(client.backend.state, RAW_COMMITS)
             async with WorkerFleet(
                 workload.target, options.workers, {**environment, VARIABLE: workload.name}, folder
             ) as fleet:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 
 from flowcraft_dagster.errors import FlowcraftError
 from flowcraft_dagster.ports.records import COMPLETED, RUNNING, Commit, CommitOutcome, Row, RunHeader
@@ -15,29 +17,31 @@ _DATA = b'{"padding":"' + b"x" * 180 + b'"}'
 _HASH = "0" * 64
 
 
-async def measure_raw_commits(store: StateStore, seconds: float) -> float:
+async def measure_raw_commits(store: StateStore, runs: int) -> float:
     """Commits a second that ``store`` takes from one client with 64 in flight, each to a run of its own.
 
     Args:
         store: an open store, used by nobody else meanwhile.
-        seconds: how long to measure.
+        runs: how many are committed to; they are made before the clock starts and ended after it has stopped.
     """
-    counts = [0] * IN_FLIGHT
-    run_ids = [f"raw-{uuid.uuid4().hex}" for _ in range(IN_FLIGHT)]
-    await asyncio.gather(*(store.create_run(_make_header(run_id), b"{}") for run_id in run_ids))
+    run_ids = [f"raw-{uuid.uuid4().hex}" for _ in range(runs)]
+    await _for_each(run_ids, lambda run_id: store.create_run(_make_header(run_id), b"{}"))
     began = time.perf_counter()
-    end = began + seconds
-
-    async def commit_on(number: int) -> None:
-        while time.perf_counter() < end:
-            await _commit(store, run_ids[number], counts[number], RUNNING)
-            counts[number] += 1
-
-    await asyncio.gather(*map(commit_on, range(IN_FLIGHT)))
+    await _for_each(run_ids, lambda run_id: _commit(store, run_id, 0, RUNNING))
     took = time.perf_counter() - began
     # So that no reconciler and no index finds them live.
-    await asyncio.gather(*(_commit(store, run_ids[number], counts[number], COMPLETED) for number in range(IN_FLIGHT)))
-    return sum(counts) / took
+    await _for_each(run_ids, lambda run_id: _commit(store, run_id, 1, COMPLETED))
+    return runs / took
+
+
+async def _for_each(run_ids: Sequence[str], call: Callable[[str], Awaitable[object]]) -> None:
+    left = deque(run_ids)
+
+    async def take_turns() -> None:
+        while left:
+            await call(left.popleft())
+
+    await asyncio.gather(*(take_turns() for _ in range(IN_FLIGHT)))
 
 
 async def _commit(store: StateStore, run_id: str, seq: int, status: str) -> None:

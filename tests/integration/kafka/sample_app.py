@@ -145,7 +145,7 @@ def make_flows() -> list[Flow]:
         .edge("held", "yes")
         .edge("pick", "no", action="no")
         .edge("no", "after"),
-        Flow("long").node("a", "slow", params={"seconds": 5.0}).node("b", "add").edge("a", "b"),
+        Flow("long").node("a", "slow", params={"seconds": 7.0}).node("b", "add").edge("a", "b"),
         Flow("flaky").node("a", "flaky", params={"attempts": 3}, max_retries=3),
         Flow("deadly").node("a", "die"),
         Flow("deadly-later").node("a", "add").node("b", "die").edge("a", "b"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -65,7 +66,7 @@ class ScriptedSession(CassandraSession):
     async def write(self, name: str, *parameters: Any) -> None:
         self.sent.append(name)
 
-    async def write_together(self, parts: Sequence[Any], *, atomic: bool = False) -> None:
+    async def write_together(self, parts: Sequence[Any]) -> None:
         self.sent.append(parts[0][0])
 
 
@@ -73,8 +74,12 @@ def _head(**fields: Any) -> dict[str, Any]:
     return {"status": "running", "epoch": 1, "run_seq": 4, "commit_id": "older", "started_at": 1.0, **fields}
 
 
+def _listings(session: ScriptedSession) -> RunListings:
+    return RunListings(session, BucketDirectory(session))
+
+
 def _store(session: ScriptedSession) -> CassandraStateStore:
-    return CassandraStateStore(session, RunListings(session, BucketDirectory(session)))
+    return CassandraStateStore(session, _listings(session))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +135,7 @@ def test_an_unanswered_signal_is_looked_up() -> None:
 
 def test_a_missing_status_row_does_not_undo_a_start() -> None:
     class Deaf(ScriptedSession):
-        async def write_together(self, parts: Sequence[Any], *, atomic: bool = False) -> None:
+        async def write_together(self, parts: Sequence[Any]) -> None:
             if parts[0][0] == "write_status":
                 raise StoreUnavailable("no answer", store="cassandra")
 
@@ -139,7 +144,7 @@ def test_a_missing_status_row_does_not_undo_a_start() -> None:
 
 def test_a_run_that_cannot_be_listed_is_not_stored() -> None:
     class Deaf(ScriptedSession):
-        async def write_together(self, parts: Sequence[Any], *, atomic: bool = False) -> None:
+        async def write_together(self, parts: Sequence[Any]) -> None:
             raise StoreUnavailable("no answer", store="cassandra")
 
     session = Deaf([_apply], None)
@@ -148,11 +153,26 @@ def test_a_run_that_cannot_be_listed_is_not_stored() -> None:
     assert "create_run" not in session.sent
 
 
+def test_an_end_that_is_not_listed_yet_stays_among_the_live_runs() -> None:
+    class Deaf(ScriptedSession):
+        async def write_together(self, parts: Sequence[Any]) -> None:
+            names = [name for name, _ in parts]
+            if "list_finished" in names:
+                raise StoreUnavailable("no answer", store="cassandra")
+            self.sent.extend(names)
+
+    session = Deaf([_apply], None)
+    ended = replace(HEADER, status="completed", finished_at=2.0)
+    with pytest.raises(StoreUnavailable):
+        asyncio.run(_listings(session).publish_end(ended, 2.0))
+    assert "unlist_live" not in session.sent
+
+
 def test_small_writes_of_one_moment_go_together() -> None:
     session = ScriptedSession([_apply], None)
     batches: list[int] = []
 
-    async def note(parts: Sequence[Any], *, atomic: bool = False) -> None:
+    async def note(parts: Sequence[Any]) -> None:
         batches.append(len(parts))
 
     async def drive() -> None:
@@ -167,7 +187,7 @@ def test_small_writes_of_one_moment_go_together() -> None:
 
 def test_all_learn_that_a_batch_failed() -> None:
     class Deaf(ScriptedSession):
-        async def write_together(self, parts: Sequence[Any], *, atomic: bool = False) -> None:
+        async def write_together(self, parts: Sequence[Any]) -> None:
             raise StoreUnavailable("no answer", store="cassandra")
 
     async def drive() -> list[Any]:
