@@ -1,1 +1,1 @@
-"""Measurements beside the TypeScript peer, on one stack and in one run."""
+"""Measurements on real servers, most of them beside the TypeScript peer; see ``python -m benchmarks --help``."""

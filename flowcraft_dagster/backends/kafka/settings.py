@@ -237,7 +237,8 @@ class KafkaSettings(BaseModel):
         if self.options.get("group.protocol") != "consumer":
             config["partition.assignment.strategy"] = "cooperative-sticky"
             config["session.timeout.ms"] = int(self.session_seconds * 1000)
-            config["heartbeat.interval.ms"] = max(200, int(self.session_seconds * 1000 / 3.5))
+            # Members learn of a rebalance by their heartbeats, and it takes two rounds until a new one has its share.
+            config["heartbeat.interval.ms"] = min(1000, max(200, int(self.session_seconds * 1000 / 3.5)))
         return {**config, **self._extras("producer")}
 
     def as_reader(self) -> dict[str, Any]:

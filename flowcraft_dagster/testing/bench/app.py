@@ -1,4 +1,4 @@
-"""The app that worker processes load; ``FLOWCRAFT_BENCH_BLUEPRINT`` names its one blueprint."""
+"""The app that worker processes load; ``FLOWCRAFT_BENCH_BLUEPRINT`` names its blueprints, with commas between."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from flowcraft_dagster.testing.conformance.nodes import nodes
 
 def __getattr__(name: str) -> Any:
     if name == "app":
-        return Flowcraft([make_blueprint(os.environ.get(VARIABLE, "chain5"))], nodes)
+        return Flowcraft([make_blueprint(name) for name in os.environ.get(VARIABLE, "chain5").split(",")], nodes)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ single runs on idle workers is measured before.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import random
 import shutil
@@ -35,9 +36,11 @@ from flowcraft_dagster.wiring import make_backend
 IDLE_RUNS = 10
 WARM_RUNS = 100
 WARM_NODES = 2000
+WARM_SHARE = 10
+WARM_SECONDS = 30.0
 RAW_COMMITS = 2000
 POLL_SECONDS = 0.05
-START_TOGETHER = 50
+START_TOGETHER = 200
 LOOK_TOGETHER = 20
 FOR_EVER = 1e9
 
@@ -136,7 +139,7 @@ async def _load(
     on_done: Callable[[int], None],
     figures: dict[str, Any],
 ) -> None:
-    await _warm_up(workload, client, references)
+    await _warm_up(workload, client, references, options.workers)
     idle = [await _time_one(workload, client, number) for number in range(IDLE_RUNS)]
     pids = list(fleet.pids.values())
     before, own_before = read_usage(pids), time.process_time()
@@ -171,15 +174,26 @@ async def _load(
     }
 
 
-async def _warm_up(workload: Workload, client: AsyncClient, references: Sequence[Reference]) -> None:
-    """Let every worker get its share of the queue, import what it needs and fill its caches."""
-    count = max(1, min(WARM_RUNS, WARM_NODES // max(1, references[0].nodes)))
-    requests = [
-        StartRequest(workload.blueprint_id, workload.contexts[number % len(workload.contexts)], f"warm-{number}")
-        for number in range(count)
-    ]
-    for run_id in await client.start_many(requests):
-        await client.wait(run_id, 300)
+async def _warm_up(workload: Workload, client: AsyncClient, references: Sequence[Reference], workers: int) -> None:
+    """Let every worker get its share of the queue, import what it needs and fill its caches.
+
+    A group gives partitions to a second worker only after the first has given them up: until runs of one round were
+    taken by all workers, the figures would be those of a group that still forms.
+    """
+    contexts = workload.contexts
+    count = max(WARM_SHARE * workers, min(WARM_RUNS, WARM_NODES // max(1, references[0].nodes)))
+    end = time.monotonic() + WARM_SECONDS
+    for number in itertools.count():
+        requests = [
+            StartRequest(workload.blueprint_id, contexts[place % len(contexts)], f"warm{number}-{place}")
+            for place in range(count)
+        ]
+        owners = set()
+        for run_id in await client.start_many(requests):
+            await client.wait(run_id, 300)
+            owners.add((await client.status(run_id)).owner)
+        if len(owners) >= workers or time.monotonic() > end:
+            return
 
 
 async def _time_one(workload: Workload, client: AsyncClient, number: int) -> float:
