@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowcraft_dagster import AsyncClient, Flowcraft, Settings
-from flowcraft_dagster.runtime.system_clock import SystemClock
-from flowcraft_dagster.testing.environment import make_token, separate_environment
+from flowcraft_dagster.testing.environment import make_token, open_separate_backend, separate_environment
 from flowcraft_dagster.testing.fleet import WorkerFleet
-from flowcraft_dagster.wiring import make_backend
 
 PARTITIONS = 4
 """As many as the peer's own schema makes."""
@@ -49,12 +47,7 @@ async def open_site(
         own = separate_environment("kafka", Path(folder), make_token())
         environment = {"KAFKA_PARTITIONS": str(PARTITIONS), **own, **(variables or {})}
         settings = Settings.from_env({**os.environ, **environment})
-        backend = make_backend(settings, SystemClock())
-        await backend.open()
-        try:
-            await backend.create_schema()
+        async with open_separate_backend(settings) as backend:
             client = app.async_client(settings, backend=backend, dice=random.SystemRandom())
             async with WorkerFleet(target, workers, environment, Path(folder)) as fleet:
                 yield Site(client, fleet)
-        finally:
-            await backend.close()

@@ -131,6 +131,15 @@ class KafkaBackend:
                 await self._session.close()
         return [*tables, *await self._admin.create_topics()]
 
+    async def delete_schema(self) -> None:
+        """See ``Backend.delete_schema``. Keys in Redis go by themselves, the group with its offsets.
+
+        Raises:
+            StoreUnavailable, QueueUnavailable: a server does not answer, or refuses.
+        """
+        await self._session.delete_layout()
+        await self._admin.delete_topics()
+
     async def check_health(self) -> list[HealthReport]:
         """See ``Backend.check_health``."""
         return list(await asyncio.gather(self._check_kafka(), self._check_cassandra(), self._check_redis()))

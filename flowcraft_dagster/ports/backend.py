@@ -82,6 +82,10 @@ class Backend(Protocol):
         """Make folders, tables and topics that are missing; returns what was made. Twice is no harm."""
         ...
 
+    async def delete_schema(self) -> None:
+        """Remove what ``create_schema`` makes, with everything in it: for tests and measurements."""
+        ...
+
     async def check_health(self) -> list[HealthReport]:
         """One report for each server or folder; never raises."""
         ...

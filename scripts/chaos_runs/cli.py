@@ -20,13 +20,11 @@ from stack_servers.stack import Stack
 
 from chaos_runs.trouble import make_trouble
 from flowcraft_dagster.errors import FlowcraftError
-from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.settings import Settings
 from flowcraft_dagster.testing.chaos.app import DWELL, RECORD, TARGET, make_app
 from flowcraft_dagster.testing.chaos.load import ChaosLoad, find_references
-from flowcraft_dagster.testing.environment import make_token, separate_environment
+from flowcraft_dagster.testing.environment import make_token, open_separate_backend, separate_environment
 from flowcraft_dagster.testing.fleet import WorkerFleet
-from flowcraft_dagster.wiring import make_backend
 
 _DESCRIPTION = """\
 Start workflows of seven kinds on servers and workers of their own; while they run, restart the broker, take Cassandra
@@ -91,10 +89,7 @@ async def run_chaos(stack: Stack, folder: Path, options: argparse.Namespace) -> 
     }
     settings = Settings.from_env({**os.environ, **environment})
     app = make_app(0.0, None)
-    backend = make_backend(settings, SystemClock())
-    await backend.open()
-    try:
-        await backend.create_schema()
+    async with open_separate_backend(settings) as backend:
         client = app.async_client(settings, backend=backend, dice=random.SystemRandom())
         load = ChaosLoad(client, options.runs, record)
         async with WorkerFleet(TARGET, options.workers, environment, folder) as fleet:
@@ -115,8 +110,6 @@ async def run_chaos(stack: Stack, folder: Path, options: argparse.Namespace) -> 
             seconds = time.monotonic() - began
             findings = await load.judge(references)
             died = fleet.died
-    finally:
-        await backend.close()
     return {
         **findings.to_json(),
         "seconds": round(seconds, 1),

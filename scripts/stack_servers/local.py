@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from stack_servers.ports import LOOPBACK, is_free, pick_free
 from stack_servers.record import Record
 
 _GRACE_SECONDS = 30.0
+_RELEASE_SECONDS = 5.0
+_POLL_SECONDS = 0.05
 
 
 def is_running(known: Record) -> bool:
@@ -54,7 +57,8 @@ def start(data: Path, known: Record) -> Record:
         StackError: a port is in use, or a program or jar is missing.
     """
     kind = KINDS[known.name]
-    _check_free(kind, known.ports)
+    # A server that has just ended may hold its ports for a moment longer.
+    _check_free(kind, known.ports, _RELEASE_SECONDS)
     folder = _folder(data, known.name)
     folder.mkdir(parents=True, exist_ok=True)
     command = kind.prepare(folder, known.ports)
@@ -91,9 +95,13 @@ def _folder(data: Path, name: str) -> Path:
     return data / name / "data"
 
 
-def _check_free(kind: Kind, ports: Mapping[str, int]) -> None:
+def _check_free(kind: Kind, ports: Mapping[str, int], seconds: float = 0.0) -> None:
+    deadline = time.monotonic() + seconds
     for purpose, port in ports.items():
-        if not is_free(port):
+        while not is_free(port):
+            if time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+                continue
             option = f"; choose another one with --{kind.name}-port, or 0 for any" if purpose == "client" else ""
             message = f"{kind.name}: port {port} ({purpose}) on {LOOPBACK} is in use{option}"
             raise StackError(message)

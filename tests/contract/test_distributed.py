@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 
+from flowcraft_dagster.backends.cassandra.session import CassandraSession
 from flowcraft_dagster.backends.distributed import KafkaBackend
 from flowcraft_dagster.backends.kafka.settings import KafkaSettings
 from flowcraft_dagster.backends.redis.settings import RedisSettings
@@ -42,6 +43,41 @@ def test_schema_is_made_once_and_health_tells_what_is_missing(servers: Servers) 
         assert "Cassandra " in reports["cassandra"].detail
         assert "Redis " in reports["redis"].detail
         await backend.close()
+        await backend.close()
+
+    asyncio.run(drive())
+
+
+def test_deleting_the_schema_leaves_nothing_and_no_harm_to_others(servers: Servers) -> None:
+    name = f"gone_{uuid.uuid4().hex[:10]}"
+    environment = {
+        "KAFKA_BROKERS": ",".join(servers.brokers),
+        "KAFKA_JOBS_TOPIC": name,
+        "KAFKA_LETTERS_TOPIC": f"{name}.dlq",
+        "KAFKA_REQUESTS_TOPIC": f"{name}.requests",
+        "KAFKA_PARTITIONS": "1",
+        "CASSANDRA_CONTACT_POINTS": ",".join(servers.cassandra.contact_points),
+        "CASSANDRA_PORT": str(servers.cassandra.port),
+        "CASSANDRA_KEYSPACE": name,
+        "REDIS_URL": servers.redis_url,
+    }
+
+    async def drive() -> None:
+        backend = KafkaBackend.from_env(environment)
+        everything = await backend.create_schema()
+        await backend.open()
+        await backend.delete_schema()
+        assert await backend.create_schema() == everything
+        other = CassandraSession(servers.cassandra.model_copy(update={"keyspace": name}))
+        await other.open()
+        await other.run_cql(f"CREATE TABLE {name}.others (id text PRIMARY KEY)")
+        await backend.delete_schema()
+        made = await backend.create_schema()
+        assert f"keyspace {name}" not in made
+        assert f"table {name}.contexts" in made
+        await other.run_cql(f"DROP TABLE {name}.others")  # is still there
+        await other.run_cql(f"DROP KEYSPACE {name}")
+        await other.close()
         await backend.close()
 
     asyncio.run(drive())

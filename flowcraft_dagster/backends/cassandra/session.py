@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from flowcraft_dagster.backends.cassandra import driver
 from flowcraft_dagster.backends.cassandra.loop_connection import bind_to_loop, call_on_loop
-from flowcraft_dagster.backends.cassandra.schema import Column, Table, find_missing, write_keyspace
+from flowcraft_dagster.backends.cassandra.schema import Column, Table, find_missing, list_tables, write_keyspace
 from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
 from flowcraft_dagster.backends.cassandra.statements import write_statements
 from flowcraft_dagster.errors import StoreUnavailable
@@ -250,6 +250,17 @@ class CassandraSession:
             await self.run_cql(table.as_cql(self.settings.keyspace))
             made.append(f"table {self.settings.keyspace}.{table.name}")
         return made
+
+    async def delete_layout(self) -> None:
+        """Drop the tables with everything in them, and the keyspace unless it holds others. Raises StoreUnavailable."""
+        keyspace = self.settings.keyspace
+        if not await self._has_keyspace():
+            return
+        for table in list_tables(self.settings):
+            await self.run_cql(f"DROP TABLE IF EXISTS {keyspace}.{table.name}")
+        if not await self._read_columns():
+            await self.run_cql(f"DROP KEYSPACE IF EXISTS {keyspace}")
+        self._prepared = {}
 
     async def describe_server(self) -> str:
         """Release, protocol and number of nodes, in one line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,7 @@ from flowcraft_dagster.backends.embedded.failures import explain_failure
 from flowcraft_dagster.backends.embedded.index import EmbeddedRunIndex
 from flowcraft_dagster.backends.embedded.jobs import EmbeddedJobQueue
 from flowcraft_dagster.backends.embedded.letters import EmbeddedDeadLetters
-from flowcraft_dagster.backends.embedded.locks import Turnstile
+from flowcraft_dagster.backends.embedded.locks import LOCK_FILES, Turnstile
 from flowcraft_dagster.backends.embedded.presence import Presence
 from flowcraft_dagster.backends.embedded.reader import Reader
 from flowcraft_dagster.backends.embedded.requests import EmbeddedRequestQueue
@@ -29,6 +30,7 @@ from flowcraft_dagster.ports.backend import HealthReport
 from flowcraft_dagster.ports.clock import Clock
 
 FILE_NAME = "flowcraft.db"
+MEMBERS = "members"
 
 
 class EmbeddedBackend:
@@ -107,6 +109,11 @@ class EmbeddedBackend:
         """Make the folder, the file and its tables, as far as they are missing. Raises as ``open`` does."""
         return await asyncio.get_running_loop().run_in_executor(None, self._create)
 
+    async def delete_schema(self) -> None:
+        """See ``Backend.delete_schema``; closes the backend. The folder stays."""
+        await self.close()
+        await asyncio.get_running_loop().run_in_executor(None, self._delete)
+
     async def check_health(self) -> list[HealthReport]:
         """One report on the file."""
         try:
@@ -146,6 +153,11 @@ class EmbeddedBackend:
             raise explain_failure(error, self.path) or error from error
         return made
 
+    def _delete(self) -> None:
+        for path in [*self.home.glob(f"{FILE_NAME}*"), *(self.home / name for name in LOCK_FILES)]:
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.home / MEMBERS, ignore_errors=True)
+
     def _find_tables(self) -> bool:
         # Looked at without the right to write: a foreign file must stay as it is, even its journal mode.
         with closing(connect(self.path, patience=self._patience, query_only=True)) as connection:
@@ -153,7 +165,7 @@ class EmbeddedBackend:
 
     def _begin(self) -> None:
         self._turnstile = Turnstile(self.home)
-        presence = Presence(self.home / "members", stale_seconds=self._stale_seconds)
+        presence = Presence(self.home / MEMBERS, stale_seconds=self._stale_seconds)
         reader = Reader(self.path)
         writer = Writer(self.path, self._turnstile, self._synchronous, self._patience)
         self.session.begin(writer, reader, Watcher(reader), presence)

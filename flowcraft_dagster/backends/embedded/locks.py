@@ -17,6 +17,9 @@ if sys.platform == "win32":
 else:
     import fcntl
 
+NEXT, INSIDE = LOCK_FILES = ("next.lock", "write.lock")
+"""The two files of the turnstile."""
+
 _held: weakref.WeakSet[LockFile] = weakref.WeakSet()
 
 
@@ -86,8 +89,8 @@ class Turnstile:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._entry = LockFile(folder / "next.lock")
-        self._inside = LockFile(folder / "write.lock")
+        self._entry = LockFile(folder / NEXT)
+        self._inside = LockFile(folder / INSIDE)
 
     def enter(self) -> None:
         """Wait until it is this process's turn."""

@@ -72,6 +72,13 @@ class KafkaAdmin:
                 made.append(f"topic {name}")
         return made
 
+    async def delete_topics(self) -> None:
+        """Delete the topics that :meth:`create_topics` makes."""
+        settings = self._settings
+        for name in (settings.jobs_topic, settings.requests_topic, settings.letters_topic):
+            if await self.describe_topic(name) is not None:
+                await self.delete_topic(name)
+
     async def delete_topic(self, name: str) -> None:
         """Delete a topic with everything in it; it is gone a moment later."""
         futures = self._require().delete_topics([name], request_timeout=self._settings.request_seconds)

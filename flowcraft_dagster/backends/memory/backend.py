@@ -52,6 +52,9 @@ class MemoryBackend:
         """Nothing to make."""
         return []
 
+    async def delete_schema(self) -> None:
+        """See ``Backend.delete_schema``; what is stored goes with this object anyway."""
+
     async def check_health(self) -> list[HealthReport]:
         """Memory is always well."""
         return [HealthReport("memory", True, f"{len(self.state.runs)} runs, {len(self.state.live)} of them live")]

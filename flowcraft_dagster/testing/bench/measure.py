@@ -14,8 +14,7 @@ import random
 import shutil
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,15 +22,13 @@ from typing import Any
 
 from flowcraft_dagster.errors import FlowcraftError
 from flowcraft_dagster.runtime.client import AsyncClient, StartRequest
-from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.settings import Settings
 from flowcraft_dagster.testing.bench.raw import measure_raw_commits
 from flowcraft_dagster.testing.bench.usage import read_usage
 from flowcraft_dagster.testing.bench.workloads import VARIABLE, Reference, Workload, find_references
 from flowcraft_dagster.testing.conformance.comparison import is_same
-from flowcraft_dagster.testing.environment import make_token, separate_environment
+from flowcraft_dagster.testing.environment import make_token, open_separate_backend, separate_environment
 from flowcraft_dagster.testing.fleet import WorkerFleet
-from flowcraft_dagster.wiring import make_backend
 
 IDLE_RUNS = 10
 WARM_RUNS = 100
@@ -97,7 +94,8 @@ async def measure(workload: Workload, options: BenchOptions, on_done: Callable[[
         if options.durability is not None:
             environment["FLOWCRAFT_DURABILITY"] = options.durability
         settings = Settings.from_env({**os.environ, **environment})
-        async with _open_client(workload, settings) as client:
+        async with open_separate_backend(settings) as backend:
+            client = workload.app.async_client(settings, backend=backend, dice=random.SystemRandom())
             raw = await measure_raw_commits(client.backend.state, RAW_COMMITS)
             async with WorkerFleet(
                 workload.target, options.workers, {**environment, VARIABLE: workload.name}, folder
@@ -117,17 +115,6 @@ async def measure(workload: Workload, options: BenchOptions, on_done: Callable[[
         **figures,
         "raw_commits_per_s": round(raw, 1),
     }
-
-
-@asynccontextmanager
-async def _open_client(workload: Workload, settings: Settings) -> AsyncIterator[AsyncClient]:
-    backend = make_backend(settings, SystemClock())
-    await backend.create_schema()
-    await backend.open()
-    try:
-        yield workload.app.async_client(settings, backend=backend, dice=random.SystemRandom())
-    finally:
-        await backend.close()
 
 
 async def _load(

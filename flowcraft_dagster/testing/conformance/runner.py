@@ -20,7 +20,6 @@ from flowcraft_dagster.errors import FlowcraftError
 from flowcraft_dagster.local import LocalRuntime
 from flowcraft_dagster.runtime.client import AsyncClient
 from flowcraft_dagster.runtime.options import RuntimeOptions
-from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.settings import Settings
 from flowcraft_dagster.testing.conformance.app import CASES, DWELL, RECORD, TARGET, make_app
 from flowcraft_dagster.testing.conformance.cases import Case, MalformedCase
@@ -29,9 +28,8 @@ from flowcraft_dagster.testing.conformance.driver import CaseDriver
 from flowcraft_dagster.testing.conformance.killing import Killer
 from flowcraft_dagster.testing.conformance.report import CaseOutcome, ConformanceReport
 from flowcraft_dagster.testing.conformance.tally import RUN_PREFIX, Tally, TallyFile
-from flowcraft_dagster.testing.environment import make_token, separate_environment
+from flowcraft_dagster.testing.environment import make_token, open_separate_backend, separate_environment
 from flowcraft_dagster.testing.fleet import WorkerFleet
-from flowcraft_dagster.wiring import make_backend
 
 Progress = Callable[[CaseOutcome, ConformanceReport], None]
 
@@ -130,18 +128,13 @@ class ConformanceRunner:
             own = Settings.from_env({**os.environ, **environment})
             tally_file = TallyFile(record)
             app = make_app(cases, tally_file.take_event)
-            backend = make_backend(own, SystemClock())
-            await backend.create_schema()
-            await backend.open()
-            try:
+            async with open_separate_backend(own) as backend:
                 client = app.async_client(own, backend=backend, dice=random.SystemRandom())
                 environment |= {CASES: str(self._path.resolve()), RECORD: str(record)}
                 if self._options.kill_interval is not None:
                     environment[DWELL] = str(self._options.dwell_seconds)
                 async with WorkerFleet(TARGET, self._options.workers, environment, folder) as fleet:
                     yield _Stage(client, tally_file, fleet)
-            finally:
-                await backend.close()
 
     @contextlib.contextmanager
     def _open_folder(self) -> Iterator[Path]:

@@ -238,6 +238,7 @@ class _Backend:
         self.open = inner.open
         self.close = inner.close
         self.create_schema = inner.create_schema
+        self.delete_schema = inner.delete_schema
         self.check_health = inner.check_health
 
 

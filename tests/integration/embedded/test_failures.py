@@ -40,6 +40,10 @@ async def test_the_folder_is_made_with_everything_in_it(home: Path) -> None:
     assert await backend.create_schema() == [str(home / "deep" / "down"), str(backend.path)]
     assert await backend.create_schema() == []
     await backend.open()
+    await backend.delete_schema()
+    assert list((home / "deep" / "down").iterdir()) == []
+    assert await backend.create_schema() == [str(backend.path)]
+    await backend.open()
     await backend.open()
     (report,) = await backend.check_health()
     assert report.ok
