@@ -62,17 +62,17 @@ def write_fields(figures: Mapping[str, Any]) -> str:
 
 
 def write_completion(figures: Mapping[str, Any]) -> str:
-    """Latency with Redis and without."""
+    """Latency with Redis and without, and what Redis was asked."""
     rows = []
-    for how, measured in figures.items():
-        for name, latencies in measured.items():
-            if name == "client_operations":
-                continue
-            for kind, values in latencies.items():
-                rows.append(
-                    [how.replace("_", " "), name, kind.replace("_", " "), *(f"{v:.1f}" for v in values.values())]
-                )
-    return _write_table(["", "node", "", "p50", "p99"], rows)
+    for name in figures["with_redis"]:
+        for kind in figures["with_redis"][name]:
+            row = [name, kind.replace("_", " ")]
+            for how in ("with_redis", "without_redis"):
+                row += [f"{value:.1f}" for value in figures[how][name][kind].values()]
+            rows.append(row)
+    head = ["run", "", "with Redis: p50", "p99", "without: p50", "p99"]
+    asked = ", ".join(f"{count} {name}" for name, count in figures["commands"].items())
+    return f"{_write_table(head, rows)}\n\nCommands that Redis was given for {figures['runs']} runs: {asked}."
 
 
 def _write_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
