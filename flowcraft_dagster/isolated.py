@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 
 from flowcraft_dagster.app import Flowcraft, load_app
 from flowcraft_dagster.engine.context import Stored
-from flowcraft_dagster.engine.execute import Execution, Workshop, execute
+from flowcraft_dagster.engine.execute import execute
+from flowcraft_dagster.engine.execution import Execution, Workshop
 from flowcraft_dagster.engine.isolated_form import MappingReader, NamedActivation, describe_node, encode_outcome
 from flowcraft_dagster.engine.json_codec import decode, encode
 from flowcraft_dagster.engine.threads import SyncThreads

@@ -10,7 +10,7 @@ import orjson
 from flowcraft_dagster.blueprint.model import NodeConfig, NodeSpec
 from flowcraft_dagster.engine.activation import Activation
 from flowcraft_dagster.engine.context import CATCH_ERROR, Snapshot, Stored
-from flowcraft_dagster.engine.execute import Execution
+from flowcraft_dagster.engine.execution import Execution
 from flowcraft_dagster.engine.facts import NodeFailure
 from flowcraft_dagster.engine.json_codec import encode
 from flowcraft_dagster.engine.node import ContextReader

@@ -33,8 +33,12 @@ class SyncThreads:
         self._closed = False
         self._left: set[asyncio.Future[Any]] = set()
 
-    async def run(self, function: Callable[[], Any]) -> Any:
+    async def run(self, function: Callable[[], Any], on_begin: Callable[[float], object] | None = None) -> Any:
         """Call ``function`` in a thread and return what it returns.
+
+        Args:
+            function: user code.
+            on_begin: called on the event loop once a thread has taken the call up, with the loop's time of it.
 
         When the waiting task is cancelled (a time-out, a cancelled run) the call goes on unseen and its thread counts
         as abandoned until it returns.
@@ -47,6 +51,8 @@ class SyncThreads:
 
         def work() -> Any:
             running.set()
+            if on_begin is not None and not loop.is_closed():
+                loop.call_soon_threadsafe(on_begin, loop.time())
             try:
                 return call(function)
             finally:

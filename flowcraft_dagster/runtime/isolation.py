@@ -14,7 +14,8 @@ import os
 import sys
 from typing import Any
 
-from flowcraft_dagster.engine.execute import Execution, describe_failure
+from flowcraft_dagster.engine.execute import describe_failure
+from flowcraft_dagster.engine.execution import Execution
 from flowcraft_dagster.engine.isolated_form import encode_execution, read_outcome
 from flowcraft_dagster.engine.json_codec import decode
 from flowcraft_dagster.engine.outcome import Failed, Outcome

@@ -12,9 +12,10 @@ from collections import deque
 from functools import partial
 
 from flowcraft_dagster.engine.activation import Activation
-from flowcraft_dagster.engine.execute import Execution, execute
+from flowcraft_dagster.engine.execute import describe_failure, execute
+from flowcraft_dagster.engine.execution import Execution
 from flowcraft_dagster.engine.facts import Ended, Fact, Opened, measure_fact
-from flowcraft_dagster.engine.outcome import Outcome
+from flowcraft_dagster.engine.outcome import Failed, Outcome
 from flowcraft_dagster.errors import NodeNotRegistered
 from flowcraft_dagster.ports.records import Delivery
 from flowcraft_dagster.runtime.commit import OwnedRun
@@ -57,7 +58,7 @@ class RunLane:
         self._inbox: list[JobMessage] = []
         self._moved = asyncio.Event()
         self._ended: deque[tuple[Activation, Outcome, float]] = deque()
-        self._tasks: dict[str, asyncio.Task[Outcome]] = {}
+        self._running: dict[str, tuple[Execution, asyncio.Task[Outcome]]] = {}
         self._stopping = False
         self._suspects: frozenset[str] = frozenset()
         self._missing: NodeNotRegistered | None = None
@@ -114,8 +115,7 @@ class RunLane:
                     return
         finally:
             self.is_live = False
-            for task in self._tasks.values():
-                task.cancel()
+            self._stop_running()
 
     async def _drive_open(self, opening: Opening, run: OwnedRun, jobs: list[JobMessage]) -> bool:
         """Drive an owned run; True when it was left with work to do, its messages unsettled."""
@@ -138,12 +138,12 @@ class RunLane:
                 await emitter.prepare(facts)
                 services.committer.decide(run, facts)
             self._start_decided(run, starter, self._may_delay(run, facts))
-            if run.uncommitted and not (self._may_delay(run, facts) and (self._tasks or self._ended)):
+            if run.uncommitted and not (self._may_delay(run, facts) and (self._running or self._ended)):
                 await self._flush(run, emitter)
             if run.is_final:
                 return False
             self._start_decided(run, starter, may_start=True)
-            if not self._tasks and not self._ended and not self._inbox:
+            if not self._running and not self._ended and not self._inbox:
                 await self._flush(run, emitter)
                 if self._missing is not None:
                     raise self._missing
@@ -192,7 +192,7 @@ class RunLane:
         """Start activations in the order they were decided, as far as there is room."""
         if not may_start or self._stopping or self._missing is not None or run.state.is_cancelling:
             return
-        room = self._services.options.run_concurrency - len(self._tasks)
+        room = self._services.options.run_concurrency - len(self._running)
         while run.to_start and room > 0:
             activation = run.to_start.popleft()
             if activation.key not in run.state.pending:
@@ -207,8 +207,8 @@ class RunLane:
             if isinstance(started, Execution):
                 run.state.context.pin()
                 task = asyncio.get_running_loop().create_task(self._execute(started))
-                self._tasks[activation.key] = task
-                task.add_done_callback(partial(self._note_end, run, activation, now))
+                self._running[activation.key] = started, task
+                task.add_done_callback(partial(self._note_end, run, started, now))
                 room -= 1
             else:
                 self._ended.append((activation, started, now))
@@ -225,10 +225,18 @@ class RunLane:
             await pass_point(FaultPoint.AFTER_EXECUTE)
             return outcome
 
-    def _note_end(self, run: OwnedRun, activation: Activation, started_at: float, task: asyncio.Task[Outcome]) -> None:
+    def _note_end(self, run: OwnedRun, execution: Execution, started_at: float, task: asyncio.Task[Outcome]) -> None:
+        activation = execution.activation
         run.state.context.unpin()
-        self._tasks.pop(activation.key, None)
+        self._running.pop(activation.key, None)
         if task.cancelled():
+            if execution.interruption.is_requested:
+                return
+            # Its own code cancelled the task it ran in: an end like any other, or the run would wait for it for ever.
+            itself, now = asyncio.CancelledError("the node cancelled itself"), self._services.clock.now()
+            failure = describe_failure(activation.node_id, activation.key, execution.first_attempt, itself, now)
+            self._ended.append((activation, Failed(failure), started_at))
+            self._moved.set()
             return
         error = task.exception()
         if error is None:
@@ -239,13 +247,18 @@ class RunLane:
             self._stopping = True
         self._moved.set()
 
+    def _stop_running(self) -> dict[str, tuple[Execution, asyncio.Task[Outcome]]]:
+        running = dict(self._running)
+        for execution, task in running.values():
+            execution.interruption.stop(task)
+        return running
+
     async def _interrupt(self, writer: ResultWriter) -> list[Fact]:
         """Stop what runs because the run is being cancelled."""
-        tasks = dict(self._tasks)
-        for task in tasks.values():
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks.values(), timeout=self._services.options.drain_seconds)
+        running = self._stop_running()
+        if running:
+            tasks = [task for _, task in running.values()]
+            await asyncio.wait(tasks, timeout=self._services.options.drain_seconds)
         late = [writer.write(*self._ended.popleft()) for _ in range(len(self._ended))]
         ended = {fact.key for fact in late if isinstance(fact, Ended)}
-        return [*late, *writer.interrupt(key for key in tasks if key not in ended), writer.begin_cancelling()]
+        return [*late, *writer.interrupt(key for key in running if key not in ended), writer.begin_cancelling()]

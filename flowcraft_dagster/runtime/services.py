@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowcraft_dagster.blueprint.model import Blueprint
-from flowcraft_dagster.engine.execute import Execution, Workshop
+from flowcraft_dagster.engine.execution import Execution, Workshop
 from flowcraft_dagster.engine.node import Event, EventListener
 from flowcraft_dagster.engine.outcome import Outcome
 from flowcraft_dagster.engine.registry import NodeRegistry

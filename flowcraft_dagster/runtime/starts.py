@@ -8,7 +8,8 @@ from typing import Any
 from flowcraft_dagster.blueprint.model import NodeSpec
 from flowcraft_dagster.engine.activation import Activation
 from flowcraft_dagster.engine.builtins import BuiltInStart, start_built_in
-from flowcraft_dagster.engine.execute import Execution, describe_failure
+from flowcraft_dagster.engine.execute import describe_failure
+from flowcraft_dagster.engine.execution import Execution
 from flowcraft_dagster.engine.inputs import resolve_input
 from flowcraft_dagster.engine.outcome import Failed, Outcome
 from flowcraft_dagster.errors import NodeError

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from flowcraft_dagster.blueprint.model import Blueprint
-from flowcraft_dagster.engine.execute import Workshop
+from flowcraft_dagster.engine.execution import Workshop
 from flowcraft_dagster.engine.node import EventListener, Middleware
 from flowcraft_dagster.engine.registry import NodeRegistry
 from flowcraft_dagster.engine.threads import SyncThreads

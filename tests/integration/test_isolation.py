@@ -13,7 +13,7 @@ import pytest
 from flowcraft_dagster.blueprint.model import NodeConfig, NodeSpec
 from flowcraft_dagster.engine.activation import Activation
 from flowcraft_dagster.engine.context import Stored
-from flowcraft_dagster.engine.execute import Execution
+from flowcraft_dagster.engine.execution import Execution
 from flowcraft_dagster.engine.isolated_form import MappingReader
 from flowcraft_dagster.engine.json_codec import encode
 from flowcraft_dagster.engine.outcome import Done, Failed, Outcome

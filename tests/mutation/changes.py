@@ -229,7 +229,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "failure.retry-max-delay": (
         Change("engine.execute:find_delay", "delay = min(delay, config.retry_max_delay)", "pass"),
     ),
-    "failure.timeout": (Change("engine.execute:_Attempt._limit", "if timeout_ms is None:", "if True:"),),
+    "failure.timeout": (Change("engine.attempt:Attempt._limit", "if timeout_ms is None:", "if True:"),),
     "failure.timeout.per-attempt": (
         Change(
             EXECUTE,
@@ -244,7 +244,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     ),
     "failure.writes.dropped": (
         Change(
-            "engine.execute:_Attempt.__init__",
+            "engine.attempt:Attempt.__init__",
             "context=RunContext(execution.snapshot)",
             'context=globals().setdefault("_KEPT", {}).setdefault((execution.run_id, execution.activation.key), '
             "RunContext(execution.snapshot))",

@@ -13,7 +13,8 @@ import pytest
 from flowcraft_dagster.blueprint.model import NodeConfig, NodeSpec
 from flowcraft_dagster.engine.activation import Activation
 from flowcraft_dagster.engine.context import Stored
-from flowcraft_dagster.engine.execute import Execution, Workshop, execute, find_delay
+from flowcraft_dagster.engine.execute import execute, find_delay
+from flowcraft_dagster.engine.execution import Execution, Interruption, Workshop
 from flowcraft_dagster.engine.isolated_form import MappingReader
 from flowcraft_dagster.engine.json_codec import encode
 from flowcraft_dagster.engine.node import Middleware, NextCall, Node, NodeContext, NodeResult
@@ -51,18 +52,21 @@ class Bench:
         value: Any = None,
         context: Mapping[str, Any] | None = None,
         first_attempt: int = 1,
+        interruption: Interruption | None = None,
+        params: Mapping[str, Any] | None = None,
         **config: Any,
     ) -> Outcome:
         execution = Execution(
             run_id="run",
             blueprint_id="b",
-            node=NodeSpec("n", "kind", {"p": 1}, None, NodeConfig(**config)),
+            node=NodeSpec("n", "kind", params or {"p": 1}, None, NodeConfig(**config)),
             activation=Activation("n", (2,)),
             implementation=implementation,
             input=Stored(encode(value)),
             snapshot=MappingReader(context or {}),
             first_attempt=first_attempt,
             report=lambda kind, payload: self.events.append((kind, payload)),
+            interruption=interruption or Interruption(),
         )
         try:
             return await execute(execution, self.workshop)
@@ -158,6 +162,55 @@ async def test_whatever_a_node_raises_is_its_own_failure(
     assert outcome.failure.type == ("RuntimeError" if contained else kind)
     assert len(outcome.failure.message) < 2100
     encode(outcome.failure.to_json())
+
+
+async def _raise_cancelled(ctx: NodeContext) -> None:
+    raise asyncio.CancelledError("from inside")
+
+
+async def _cancel_own_task(ctx: NodeContext) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel("from inside")
+    await asyncio.sleep(0)
+
+
+def _raise_cancelled_in_a_thread(ctx: NodeContext) -> None:
+    raise asyncio.CancelledError("from inside")
+
+
+@pytest.mark.parametrize("node", [_raise_cancelled, _cancel_own_task, _raise_cancelled_in_a_thread])
+@pytest.mark.parametrize("timeout", [None, 5000])
+async def test_a_node_that_cancels_itself_has_failed(node: Callable[..., Any], timeout: int | None) -> None:
+    bench = Bench()
+    outcome = await bench.run(node, timeout=timeout, max_retries=2)
+    assert _failure(outcome)[::2] == ("CancelledError", 2)
+    assert [kind for kind, _ in bench.events] == ["node:retry"]
+
+
+@pytest.mark.parametrize("timeout", [None, 5000])
+async def test_only_an_interruption_leaves_as_a_cancellation(timeout: int | None) -> None:
+    began = asyncio.Event()
+    told: list[bool] = []
+
+    async def node(ctx: NodeContext) -> str:
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)
+            told.append(ctx.cancelled)
+        return "never"
+
+    bench = Bench()
+    interruption = Interruption()
+    running = asyncio.ensure_future(bench.run(node, timeout=timeout, max_retries=5, interruption=interruption))
+    await began.wait()
+    interruption.stop(running)
+    await asyncio.wait({running})
+    assert running.cancelled()
+    # It was let clean up before.
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize(
@@ -262,6 +315,31 @@ async def test_a_sync_function_that_timed_out_is_abandoned_and_counted() -> None
     assert bench.threads.abandoned == 0
 
 
+async def test_waiting_for_a_thread_does_not_count() -> None:
+    go_on = threading.Event()
+    bench = Bench(threads=1)
+    holding = asyncio.ensure_future(bench.threads.run(lambda: go_on.wait(10)))
+    asked = asyncio.ensure_future(bench.run(lambda ctx: "in time", timeout=200))
+    # Twice the time-out goes by before the only thread is free.
+    done, _ = await asyncio.wait({asked}, timeout=0.4)
+    assert not done, done
+    go_on.set()
+    assert _output(await asked) == "in time"
+    assert await holding
+
+
+async def test_the_time_of_a_sync_function_counts_from_its_begin() -> None:
+    go_on, forever = threading.Event(), threading.Event()
+    bench = Bench(threads=1)
+    holding = asyncio.ensure_future(bench.threads.run(lambda: go_on.wait(10)))
+    asked = asyncio.ensure_future(bench.run(lambda ctx: forever.wait(20), timeout=100))
+    await asyncio.wait({asked}, timeout=0.3)
+    go_on.set()
+    assert _failure(await asyncio.wait_for(asked, 10))[0] == "NodeTimeout"
+    forever.set()
+    assert await holding
+
+
 async def test_a_call_that_never_began_does_not_begin_later() -> None:
     go_on = threading.Event()
     ran: list[str] = []
@@ -353,6 +431,29 @@ async def test_the_steps_of_a_class_node(failures: int, rescues: bool, broken: s
         assert isinstance(outcome, Done)
         assert outcome.action == "go"
         assert [key for key, _ in outcome.writes] == ["prepared"]
+
+
+class _Untidy(Node):
+    def exec(self, prepared: Any, ctx: NodeContext) -> Any:
+        raise ValueError("exec")
+
+    async def recover(self, error: Exception, ctx: NodeContext) -> None:
+        raise self.params["with"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), SystemExit(3), asyncio.CancelledError()])
+async def test_what_cleaning_up_raises_changes_nothing(error: BaseException) -> None:
+    outcome = await Bench().run(_Untidy, params={"with": error})
+    assert _failure(outcome) == ("ValueError", "exec", 1)
+
+
+class _Stillborn(Node):
+    def __init__(self, params: Mapping[str, Any], node_id: str) -> None:
+        raise SystemExit("no")
+
+
+async def test_a_class_that_cannot_be_made_fails_its_node_alone() -> None:
+    assert _failure(await Bench().run(_Stillborn)) == ("SystemExit", "no", 1)
 
 
 # -- middleware --------------------------------------------------------------------------------------------------

@@ -134,6 +134,28 @@ def test_cancelling_reaches_code_that_runs() -> None:
     play(app, story)
 
 
+async def _cancel_own_task(ctx: NodeContext) -> str:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    if ctx.params.get("waits"):
+        await asyncio.sleep(1)
+    return "done"
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_node_that_cancels_its_own_task_fails_and_its_run_ends(waits: bool) -> None:
+    app = make_app(flow(node("a", "rude", waits=waits), node("b", "const", value=1)), rude=_cancel_own_task)
+
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start(StartRequest("main", {}, "run"))
+        result = await cluster.client.wait("run", 60)
+        assert (result.status, result.outputs) == ("failed", {"b": 1})
+        assert [(error.node_id, error.type) for error in result.errors] == [("a", "CancelledError")]
+
+    play(app, story)
+
+
 @pytest.mark.parametrize("which", ["store", "queue", "both"])
 def test_an_outage_pauses_work_and_fails_no_run(which: str) -> None:
     app = make_app(
