@@ -31,6 +31,7 @@
     |   +-- StoreUnavailable
     |   +-- QueueUnavailable
     |   +-- StorageReadOnly
+    +-- WorkerFailed                    a part of a worker has ended; nothing is lost
     +-- SchemaMismatch                  the store has a layout that is not ours
 
 A message is built from the class's template and the fields, and ``hint`` says what to do next, so
@@ -301,6 +302,13 @@ class StorageReadOnly(InfrastructureError):
 
     template = "cannot write to {path}: {reason}"
     hint_template = "Free space or give write permission, or set FLOWCRAFT_HOME to another folder."
+
+
+class WorkerFailed(FlowcraftError):
+    """A part of a worker has ended by an error of this package. Fields: part, reason."""
+
+    template = "the worker cannot go on: {part}: {reason}"
+    hint_template = "Nothing is lost: start the worker again, and report this."
 
 
 class SchemaMismatch(FlowcraftError):

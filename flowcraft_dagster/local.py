@@ -50,7 +50,10 @@ class LocalRuntime:
     async def __aenter__(self) -> LocalRuntime:
         await self._backend.open()
         self._task = asyncio.ensure_future(self.worker.run())
-        await self.worker.ready.wait()
+        ready = asyncio.ensure_future(self.worker.ready.wait())
+        await asyncio.wait({self._task, ready}, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        await self._look_at_worker()
         return self
 
     async def __aexit__(
@@ -61,11 +64,17 @@ class LocalRuntime:
             await self._task
         await self._backend.close()
 
+    async def _look_at_worker(self) -> None:
+        """Raise what the worker has ended by: nobody would execute anything any more."""
+        if self._task is not None and self._task.done():
+            await self._task
+
     async def wait_for_pause(self, run_id: str, timeout: float | None) -> None:
         """Return when the run has ended or waits for an answer; sleeps and delays are waited for.
 
         Raises:
             WaitTimeout: it took longer than ``timeout`` seconds.
+            WorkerFailed: nobody executes it any more.
             NodeNotRegistered: the app lacks a node kind that the run has come to.
         """
         deadline = None if timeout is None else self._clock.monotonic() + timeout
@@ -77,6 +86,7 @@ class LocalRuntime:
                 waits = await self.client.waiting(run_id)
                 if waits and all(wait.kind in ANSWERABLE for wait in waits):
                     return
+            await self._look_at_worker()
             if self.worker.missing_kinds:
                 raise NodeNotRegistered(
                     uses=next(iter(self.worker.missing_kinds)), known=", ".join(sorted(self._app.nodes)) or "none"

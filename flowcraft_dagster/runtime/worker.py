@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,14 +24,17 @@ from flowcraft_dagster.errors import (
     NodeNotRegistered,
     RunNotFound,
     UnknownBlueprint,
+    WorkerFailed,
 )
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.ports.external import ExternalStarts
 from flowcraft_dagster.ports.records import DeadLetter, Delivery, WorkerRecord
 from flowcraft_dagster.runtime.backoff import Patience
+from flowcraft_dagster.runtime.burial import keep_letter
 from flowcraft_dagster.runtime.client import AsyncClient
 from flowcraft_dagster.runtime.commit import Committer, OwnershipLost
+from flowcraft_dagster.runtime.duties import Duty
 from flowcraft_dagster.runtime.external_starts import start_external_run
 from flowcraft_dagster.runtime.isolation import Isolator
 from flowcraft_dagster.runtime.lane import RunLane
@@ -133,6 +136,7 @@ class Worker:
         self._idle.set()
         self._stopping = asyncio.Event()
         self._paused = False
+        self._failure: FlowcraftError | None = None
         self.ready = asyncio.Event()
         self.should_recycle = False
         self.missing_kinds: set[str] = set()
@@ -144,33 +148,51 @@ class Worker:
 
         Raises:
             QueueUnavailable: the consumer cannot go on; nothing is lost, start a new worker.
+            WorkerFailed: a part of it has ended by an error that is nobody's but this package's; likewise.
         """
         await self._record("alive")
         await self._consumer.start(self._revoke)
-        helpers = [
-            asyncio.ensure_future(self._timers.run()),
-            asyncio.ensure_future(self._keep_house()),
-        ]
-        fetching = asyncio.ensure_future(self._fetch())
-        stopping = asyncio.ensure_future(self._stopping.wait())
+        clock = self._parts.clock
+        parts = {"fetching": self._fetch(), "timers": self._timers.run()}
+        parts |= {duty.name: duty.repeat(clock) for duty in self._list_duties()}
+        tasks = [asyncio.ensure_future(self._watch(name, work)) for name, work in parts.items()]
         self.ready.set()
         try:
-            await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await self._stopping.wait()
         finally:
-            stopping.cancel()
             await self._drain()
-            for task in (*helpers, fetching):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*helpers, fetching, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._close()
-        if fetching.done() and not fetching.cancelled():
-            error = fetching.exception()
-            if error is not None:
-                raise error
+        if self._failure is not None:
+            raise self._failure
 
     def stop(self) -> None:
         """Drain and end; safe to call twice."""
         self._stopping.set()
+
+    async def _watch(self, name: str, work: Coroutine[Any, Any, None], *, may_end: bool = False) -> None:
+        """See a part of the worker through: without it the worker would go on as if it were whole."""
+        try:
+            await work
+            if may_end or self._stopping.is_set():
+                return
+            self._fail(WorkerFailed("it has ended", part=name))
+        except InfrastructureError as error:
+            self._fail(error)
+        except Exception as error:
+            logger.exception("worker %s: %s cannot go on; the worker ends", self.worker_id, name)
+            failure = WorkerFailed(f"{type(error).__name__}: {error}", part=name)
+            failure.__cause__ = error
+            self._fail(failure)
+
+    def _fail(self, failure: FlowcraftError) -> None:
+        if not failure.retryable:
+            self._services.count("internal_errors")
+        if self._failure is None:
+            self._failure = failure
+        self.stop()
 
     async def wait_idle(self) -> None:
         """Return when no lane is driven."""
@@ -206,7 +228,7 @@ class Worker:
         self._consumer.pause()
         for lane in list(self._lanes.values()):
             lane.stop()
-        tasks = list(self._lane_tasks.values())
+        tasks = [*self._lane_tasks.values(), *self._background]
         if tasks:
             await asyncio.wait(tasks, timeout=self._parts.options.drain_seconds)
         for task in tasks:
@@ -236,7 +258,7 @@ class Worker:
             lane.offer(delivery, job)
             self._lanes[job.run_id] = lane
             self._idle.clear()
-            self._lane_tasks[lane] = asyncio.ensure_future(self._drive(lane))
+            self._lane_tasks[lane] = asyncio.ensure_future(self._watch_lane(lane))
         else:
             lane.offer(delivery, job)
 
@@ -249,6 +271,16 @@ class Worker:
         elif self._paused and len(self._lanes) <= limit // 2:
             self._paused = False
             self._consumer.resume()
+
+    async def _watch_lane(self, lane: RunLane) -> None:
+        try:
+            await self._watch(f"run {lane.run_id}", self._drive(lane), may_end=True)
+        finally:
+            self._lane_tasks.pop(lane, None)
+            self._forget(lane)
+            if not self._lanes:
+                self._idle.set()
+            self._balance()
 
     async def _drive(self, lane: RunLane) -> None:
         try:
@@ -263,14 +295,8 @@ class Worker:
         except Exception:
             logger.exception("run %s: trouble in the runtime; it will be taken up again", lane.run_id)
             self._services.count("internal_errors")
-            await self._parts.clock.sleep(self._parts.options.retry_max_seconds)
+            await self._rest(self._parts.options.retry_max_seconds)
             await self._hand_back(lane, JobMessage(lane.run_id, attempts=lane.attempts))
-        finally:
-            self._lane_tasks.pop(lane, None)
-            self._forget(lane)
-            if not self._lanes:
-                self._idle.set()
-            self._balance()
 
     async def _put_back(self, lane: RunLane, error: UnknownBlueprint | NodeNotRegistered | RunNotFound) -> None:
         """Let another worker try, later; only after a long while the messages become dead letters."""
@@ -295,7 +321,7 @@ class Worker:
                 await self._bury_and_settle(delivery, reason)
             return
         logger.warning("run %s: %s; trying again in %.1f s", lane.run_id, error, pause)
-        await self._parts.clock.sleep(pause)
+        await self._rest(pause)
         # Before they are sent: they may come back here at once, and must not go to the lane that ends now.
         self._forget(lane)
         held = lane.take_deliveries()
@@ -304,6 +330,16 @@ class Worker:
         if messages:
             await self._patience.insist("put back", lambda: self._parts.backend.jobs.send(messages))
         self._settle(held)
+
+    async def _rest(self, seconds: float) -> None:
+        """Return after ``seconds``, or once the worker is to stop: what it holds goes to others then."""
+        resting = asyncio.ensure_future(self._parts.clock.sleep(seconds))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({resting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            resting.cancel()
+            stopping.cancel()
 
     async def _start_external(self, lane: RunLane) -> bool:
         """Start a run that another program announced; True when it was started, and its messages are done with."""
@@ -355,7 +391,7 @@ class Worker:
         )
         logger.error("message %s cannot be handled and goes to the dead letters: %s", letter.letter_id, reason)
         self._services.count("dead_letters")
-        await self._patience.insist("dead letter", lambda: self._parts.backend.dead_letters.add_letter(letter))
+        await keep_letter(self._parts.backend.dead_letters, letter, self._patience, self._parts.clock)
 
     def _settle(self, deliveries: Sequence[Delivery]) -> None:
         if deliveries:
@@ -375,33 +411,32 @@ class Worker:
 
     # -- housekeeping --------------------------------------------------------------------------------------------
 
-    async def _keep_house(self) -> None:
-        options, clock = self._parts.options, self._parts.clock
-        interval = min(options.heartbeat_seconds, options.anchor_seconds / 2)
-        beaten = clock.monotonic()
-        while True:
-            await clock.sleep(interval)
-            self._re_anchor(clock.monotonic() - options.anchor_seconds)
-            self.should_recycle = self._threads.abandoned > options.max_abandoned_threads
-            if self.should_recycle:
-                self.stop()
-            if clock.monotonic() - beaten < options.heartbeat_seconds * 0.9:
-                continue
-            beaten = clock.monotonic()
-            live = [lane for lane in self._lanes.values() if lane.is_live]
-            touched = {lane.run_id for lane in live}.union(*(lane.ancestors for lane in live))
-            try:
-                await self._record("alive")
-                if touched:
-                    await self._parts.backend.state.touch_runs(sorted(touched), clock.now())
-            except InfrastructureError as error:
-                logger.warning("heartbeat failed: %s", error)
+    def _list_duties(self) -> list[Duty]:
+        options = self._parts.options
+        return [
+            Duty("heartbeat", options.heartbeat_seconds, self._beat),
+            Duty("anchors", min(options.heartbeat_seconds, options.anchor_seconds / 2), self._re_anchor),
+            Duty("threads", options.heartbeat_seconds, self._look_at_threads),
+        ]
 
-    def _re_anchor(self, before: float) -> None:
+    async def _beat(self) -> None:
+        live = [lane for lane in self._lanes.values() if lane.is_live]
+        touched = {lane.run_id for lane in live}.union(*(lane.ancestors for lane in live))
+        await self._record("alive")
+        if touched:
+            await self._parts.backend.state.touch_runs(sorted(touched), self._parts.clock.now())
+
+    async def _re_anchor(self) -> None:
         """A run that is held long gets a fresh message, so that its partition's offset can move on."""
+        before = self._parts.clock.monotonic() - self._parts.options.anchor_seconds
         for lane in self._lanes.values():
             if lane.is_live and lane.deliveries and lane.held_since < before:
                 self._spawn(self._send_again(lane, JobMessage(lane.run_id)))
+
+    async def _look_at_threads(self) -> None:
+        self.should_recycle = self._threads.abandoned > self._parts.options.max_abandoned_threads
+        if self.should_recycle:
+            self.stop()
 
     async def _record(self, state: str) -> None:
         clock = self._parts.clock
@@ -418,8 +453,8 @@ class Worker:
             )
         )
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(self._watch("messages", work, may_end=True))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 

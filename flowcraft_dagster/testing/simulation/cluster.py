@@ -144,7 +144,7 @@ class SimulatedCluster:
             if running.done():
                 error = running.exception()
                 if error is not None and not isinstance(error, InfrastructureError):
-                    raise error
+                    self.journal.failures.append(f"worker {process.worker.worker_id}: {error!r}")
                 process.connection.lose_membership()
             self.processes.remove(process)
             self._graves.append((process, running))

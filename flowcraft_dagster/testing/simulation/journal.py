@@ -23,6 +23,7 @@ class Journal:
         rows: keys of the rows of each run.
         blueprints: of runs, by run id; fills :attr:`early` as nodes start.
         early: joins that started before one of their sources was committed.
+        failures: why workers ended of themselves, other than by a server that was away.
     """
 
     commits: dict[str, list[Commit]] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class Journal:
     rows: dict[str, set[str]] = field(default_factory=dict)
     blueprints: dict[str, Blueprint] = field(default_factory=dict)
     early: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     async def commit(self, store: Any, commit: Commit) -> CommitOutcome:
         """Pass a commit on to the store and note whether it changed the run."""
@@ -64,7 +66,7 @@ class Journal:
 
     async def find_faults(self, store: Any) -> list[str]:
         """What is wrong with the runs of a store that have ended; empty when all is well."""
-        faults = list(self.early)
+        faults = [*self.early, *self.failures]
         for run_id, commits in self.commits.items():
             ends = [commit.status for commit in commits if commit.status in FINAL_STATUSES]
             if len(ends) > 1:
