@@ -100,7 +100,14 @@ def test_a_run_in_memory_raises_when_nobody_executes_it_any_more(monkeypatch: py
 def test_a_worker_that_stops_ends_what_it_has_begun_to_say() -> None:
     async def story(cluster: SimulatedCluster) -> None:
         # Letters take a while to be kept, and the worker is told to stop meanwhile.
-        cluster.weather.delay_seconds = 2.0
+        letters: Any = cluster.backend.dead_letters
+        whole = letters.add_letter
+
+        async def keep_slowly(letter: DeadLetter) -> None:
+            await cluster.clock.sleep(10)
+            await whole(letter)
+
+        letters.add_letter = keep_slowly
         await cluster.backend.jobs.send([Message("x", b"no job")])
         while not (cluster.processes and cluster.processes[0].worker.counters.get("dead_letters")):
             await cluster.clock.sleep(0.1)
@@ -116,7 +123,7 @@ def test_a_worker_that_stops_ends_what_it_has_begun_to_say() -> None:
         # The next worker had nothing to do.
         assert not cluster.processes[0].worker.counters.get("messages")
 
-    play(make_app(SLEEPER), story)
+    play(make_app(SLEEPER), story, drain_seconds=20)
 
 
 # -- letters that are hard to keep -------------------------------------------------------------------------------
