@@ -31,6 +31,7 @@
     |   +-- StoreUnavailable
     |   +-- QueueUnavailable
     |   +-- StorageReadOnly
+    |   +-- IsolationUnavailable        a process for a node that may have killed its worker cannot be started
     +-- WorkerFailed                    a part of a worker has ended; nothing is lost
     +-- SchemaMismatch                  the store has a layout that is not ours
 
@@ -302,6 +303,13 @@ class StorageReadOnly(InfrastructureError):
 
     template = "cannot write to {path}: {reason}"
     hint_template = "Free space or give write permission, or set FLOWCRAFT_HOME to another folder."
+
+
+class IsolationUnavailable(InfrastructureError):
+    """A process for a node that may have killed its worker cannot be started. Fields: target, reason."""
+
+    template = "no process of its own for a node of app '{target}': {reason}"
+    hint_template = "Nothing is lost; see whether the app can be imported and whether memory is left."
 
 
 class WorkerFailed(FlowcraftError):

@@ -1,32 +1,31 @@
 """Suspects run alone: what was in flight when a worker died runs again in a process of its own.
 
 Only the death of that process counts as the node's doing. Killing workers from outside therefore never fails a healthy
-run, while a node that takes its process down with it fails its run after a few deaths and leaves the worker alone.
-The process is ``python -m flowcraft_dagster.isolated MODULE:ATTR``; requests and answers are JSON lines on its pipes.
-It ends when its pipe closes, so that it does not outlive the worker.
+run, while a node that takes its process down with it fails its run after a few deaths and leaves the worker alone. A
+process that cannot be started, or that does not know the node, is trouble of the installation: the suspect is tried
+again, ever more slowly, and nothing is counted.
+
+The process is ``python -m flowcraft_dagster.isolated MODULE:ATTR``; see ``runtime.isolated_process``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import os
-import sys
-from typing import Any
 
 from flowcraft_dagster.engine.execute import describe_failure
 from flowcraft_dagster.engine.execution import Execution
 from flowcraft_dagster.engine.isolated_form import encode_execution, read_outcome
 from flowcraft_dagster.engine.json_codec import decode
 from flowcraft_dagster.engine.outcome import Failed, Outcome
-from flowcraft_dagster.errors import NodeCrashLoop
+from flowcraft_dagster.errors import IsolationUnavailable, NodeCrashLoop
 from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.ports.index import RunIndex
 from flowcraft_dagster.runtime.backoff import Patience
+from flowcraft_dagster.runtime.isolated_process import IsolatedProcess, ProcessDied
+from flowcraft_dagster.runtime.isolation_places import IsolationPlaces
 from flowcraft_dagster.runtime.options import RuntimeOptions
 
 logger = logging.getLogger(__name__)
-MAX_LINE = 64 * 1024 * 1024
 
 
 class Isolator:
@@ -35,29 +34,20 @@ class Isolator:
     Args:
         target: ``MODULE:ATTR`` of the app.
         index: counts deaths durably.
-        options: how many deaths are too many.
+        options: how many deaths are too many, and how many processes there may be.
         clock: time.
-        patience: repeats calls to servers that are away.
-        processes: how many run side by side at the most.
+        patience: repeats what does not work now.
     """
 
-    def __init__(
-        self,
-        target: str,
-        index: RunIndex,
-        options: RuntimeOptions,
-        clock: Clock,
-        patience: Patience,
-        processes: int = 2,
-    ) -> None:
+    def __init__(self, target: str, index: RunIndex, options: RuntimeOptions, clock: Clock, patience: Patience) -> None:
         self._target = target
         self._index = index
         self._options = options
         self._clock = clock
         self._patience = patience
-        self._slots = asyncio.Semaphore(processes)
-        self._idle: list[asyncio.subprocess.Process] = []
-        self._all: set[asyncio.subprocess.Process] = set()
+        self._places = IsolationPlaces(options.isolated_processes, options.max_isolated_processes, clock)
+        self._idle: list[IsolatedProcess] = []
+        self._all: set[IsolatedProcess] = set()
 
     async def run(self, execution: Execution) -> Outcome:
         """Run an execution; a death of its process is tried again and counted.
@@ -65,18 +55,17 @@ class Isolator:
         Returns:
             What became of it; ``NodeCrashLoop`` as its failure after too many deaths.
         """
-        async with self._slots:
+        key = execution.activation.key
+        async with self._places.take(execution.run_id):
             while True:
-                answer = await self._attempt(execution)
-                if answer is not None:
-                    for event in answer["events"]:
-                        execution.report(event["type"], event["payload"])
-                    return read_outcome(answer["outcome"])
-                key = execution.activation.key
-                deaths = await self._patience.insist(
-                    "count death", lambda: self._index.count_death(execution.run_id, execution.activation.key)
-                )
-                logger.error("run %s: %s killed its process (%d times so far)", execution.run_id, key, deaths)
+                try:
+                    return await self._patience.insist("isolate", lambda: self._attempt(execution))
+                except ProcessDied as death:
+                    deaths = await self._patience.insist(
+                        "count death", lambda: self._index.count_death(execution.run_id, key)
+                    )
+                    told = "run %s: %s killed its process (%s; %d times so far)"
+                    logger.warning(told, execution.run_id, key, death, deaths)
                 if deaths >= self._options.max_crashes:
                     error = NodeCrashLoop(node_id=execution.node.id, deaths=deaths)
                     return Failed(describe_failure(execution.node.id, key, 1, error, self._clock.now()))
@@ -84,47 +73,37 @@ class Isolator:
     async def close(self) -> None:
         """End all processes."""
         for process in list(self._all):
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-        self._all.clear()
+            await self._end(process)
 
-    async def _attempt(self, execution: Execution) -> dict[str, Any] | None:
-        """The process's answer, or None when it died."""
-        process = self._idle.pop() if self._idle else await self._spawn()
-        if process.stdin is None or process.stdout is None:
-            return None
-        answered = False
+    async def _attempt(self, execution: Execution) -> Outcome:
+        process = self._idle.pop() if self._idle else await self._start()
+        keeps = False
         try:
-            process.stdin.write(encode_execution(execution) + b"\n")
-            await process.stdin.drain()
-            line = await process.stdout.readline()
-            if line.endswith(b"\n"):
-                answered = True
-                return dict(decode(line))
-        except (BrokenPipeError, ConnectionResetError):
-            logger.debug("the pipe of an isolated process broke")
+            answer = decode(await process.ask(encode_execution(execution)))
+            if "trouble" in answer:
+                raise IsolationUnavailable(answer["trouble"], target=self._target)
+            for event in answer["events"]:
+                execution.report(event["type"], event["payload"])
+            # Starting one takes time, keeping one takes memory: it is kept only if somebody waits for its place.
+            keeps = self._places.is_anybody_waiting
+            return read_outcome(answer["outcome"])
         finally:
-            if answered:
+            if keeps:
                 self._idle.append(process)
             else:
-                # Dead, or interrupted in the middle of a node: either way of no more use.
-                if process.returncode is None:
-                    process.kill()
-                await process.wait()
-                self._all.discard(process)
-        return None
+                # Dead, interrupted in the middle of a node, or of no more use.
+                await self._end(process)
 
-    async def _spawn(self) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "flowcraft_dagster.isolated",
-            self._target,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=MAX_LINE,
-            env=os.environ | {"FLOWCRAFT_FAULT": ""},
-        )
+    async def _start(self) -> IsolatedProcess:
+        process = IsolatedProcess(self._target)
         self._all.add(process)
+        try:
+            await process.start()
+        except BaseException:
+            await self._end(process)
+            raise
         return process
+
+    async def _end(self, process: IsolatedProcess) -> None:
+        await process.end()
+        self._all.discard(process)

@@ -215,15 +215,17 @@ class RunLane:
 
     async def _execute(self, execution: Execution) -> Outcome:
         services = self._services
-        async with services.slots:
+        if execution.activation.key in self._suspects and services.isolate is not None:
+            # Runs elsewhere, in places of its own: the slots stay for others.
             await pass_point(FaultPoint.BEFORE_EXECUTE)
-            if execution.activation.key in self._suspects and services.isolate is not None:
-                outcome = await services.isolate(execution)
-            else:
+            outcome = await services.isolate(execution)
+        else:
+            async with services.slots:
+                await pass_point(FaultPoint.BEFORE_EXECUTE)
                 outcome = await execute(execution, services.workshop)
-            services.count("nodes")
-            await pass_point(FaultPoint.AFTER_EXECUTE)
-            return outcome
+        services.count("nodes")
+        await pass_point(FaultPoint.AFTER_EXECUTE)
+        return outcome
 
     def _note_end(self, run: OwnedRun, execution: Execution, started_at: float, task: asyncio.Task[Outcome]) -> None:
         activation = execution.activation

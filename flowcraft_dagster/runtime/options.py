@@ -28,6 +28,9 @@ class RuntimeOptions:
         anchor_seconds: how long a message is held by a run before a fresh one takes its place.
         drain_seconds: how long a stopping worker waits for running nodes.
         timer_seconds: how often due timers are looked for.
+        isolated_processes: nodes suspected of having killed their worker that begin side by side, each alone in a
+            process of its own. One that has run for 10 seconds makes room for the next.
+        max_isolated_processes: such processes in all; each needs the memory of an import of the app.
         max_crashes: deaths of a node's own process before the run fails with NodeCrashLoop.
         unknown_run_attempts: looks at a run the store does not know, before its message becomes a dead letter.
         unknown_blueprint_seconds: how long a run of an unknown blueprint is retried before its message becomes one.
@@ -50,6 +53,8 @@ class RuntimeOptions:
     anchor_seconds: float = 30.0
     drain_seconds: float = 20.0
     timer_seconds: float = 0.2
+    isolated_processes: int = 4
+    max_isolated_processes: int = 32
     max_crashes: int = 3
     unknown_run_attempts: int = 5
     unknown_blueprint_seconds: float = 60.0

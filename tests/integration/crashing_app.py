@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from flowcraft_dagster.app import Flowcraft
@@ -19,6 +20,23 @@ def crash(ctx: NodeContext) -> None:
     if count < int(ctx.params["times"]):
         deaths.write_text("x" * (count + 1), encoding="utf-8")
         os._exit(9)
+
+
+@app.node("hold")
+def hold(ctx: NodeContext) -> int:
+    """Notes that it runs, and goes on until a file is there."""
+    folder = Path(str(ctx.params["folder"]))
+    (folder / f"began-{os.getpid()}").touch()
+    while not (folder / str(ctx.params["until"])).exists():
+        time.sleep(0.01)
+    return os.getpid()
+
+
+@app.node("write")
+async def write(ctx: NodeContext) -> None:
+    """Writes more than any pipe or line buffer holds."""
+    for number in range(5):
+        ctx.context.set(f"large-{number}", "x" * 1_000_000)
 
 
 @app.node("tell")
