@@ -13,6 +13,7 @@ from flowcraft_dagster.cli.parameters import JsonValue, json_option
 from flowcraft_dagster.cli.session import open_client
 from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.engine.values import UNDEFINED
+from flowcraft_dagster.ports.records import CANCELLED, RunHeader
 
 
 @click.command(
@@ -68,18 +69,22 @@ async def _resume(run_id: str, node: str, output: Any, action: str | None, reque
 @click.option("--reason", default="cancelled by request", show_default=True, help="Is shown with the run.")
 @json_option
 def cancel(run_id: str, reason: str, as_json: bool) -> int:
-    """Ask the run RUN_ID to end; running nodes are interrupted and child runs end too."""
-    asyncio.run(_cancel(run_id, reason))
+    """Ask the run RUN_ID to end; running nodes are interrupted and child runs end too.
+
+    Asking again is no harm, and the first reason stands. A run that has completed or failed never changes: exit code 1.
+    """
+    header = asyncio.run(_cancel(run_id, reason))
+    is_over = header.status == CANCELLED
     if as_json:
-        show_json({"runId": run_id, "cancelRequested": True})
+        show_json({"runId": run_id, "cancelRequested": not is_over, "status": header.status})
     else:
-        click.echo(f"asked run {run_id} to end")
+        click.echo(f"run {run_id} is cancelled already" if is_over else f"asked run {run_id} to end")
     return DONE
 
 
-async def _cancel(run_id: str, reason: str) -> None:
+async def _cancel(run_id: str, reason: str) -> RunHeader:
     async with open_client() as client:
-        await client.cancel(run_id, reason)
+        return await client.cancel(run_id, reason)
 
 
 @click.command(

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 _RESERVED = re.compile(r"[%#@\[\]]")
+_KEY_PARTS = re.compile(r"[#@\[]")
 _ESCAPED = re.compile(r"%([0-9A-F]{2})")
 
 
@@ -58,6 +59,16 @@ class Activation:
     def rank(self) -> tuple[tuple[int, ...], int]:
         """Sorts activations of one node: highest iteration last, outermost loop first."""
         return self.iterations, -1 if self.item is None else self.item
+
+
+def find_node_id(key: str) -> str:
+    """The node of an activation key.
+
+    Example:
+        >>> find_node_id("a%23b#2"), find_node_id("fix@step#2")
+        ('a#b', 'fix')
+    """
+    return unescape_node_id(_KEY_PARTS.split(key, 1)[0])
 
 
 def escape_node_id(node_id: str) -> str:

@@ -80,9 +80,9 @@ class Client:
         """Runs that match, the latest first."""
         return self.call(self.asynchronous.runs(query or RunQuery()))
 
-    def cancel(self, run_id: str, reason: str = "cancelled by request") -> None:
-        """Ask a run to end."""
-        self.call(self.asynchronous.cancel(run_id, reason))
+    def cancel(self, run_id: str, reason: str = "cancelled by request") -> RunHeader:
+        """Ask a run to end; returns it as it was found. A run that is cancelled already is no error."""
+        return self.call(self.asynchronous.cancel(run_id, reason))
 
     def resume(
         self,

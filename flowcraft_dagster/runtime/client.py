@@ -32,6 +32,7 @@ from flowcraft_dagster.errors import (
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.ports.records import CANCELLED, FAILED, RUNNING, Message, RunHeader, RunQuery, Signal, StoredRun
+from flowcraft_dagster.runtime.answered import find_answer
 from flowcraft_dagster.runtime.faults import FaultPoint, pass_point
 from flowcraft_dagster.runtime.messages import JobMessage, encode_job, is_run_id
 from flowcraft_dagster.runtime.options import RuntimeOptions
@@ -257,14 +258,25 @@ class AsyncClient:
 
     # -- saying something to a run -------------------------------------------------------------------------------
 
-    async def cancel(self, run_id: str, reason: str = "cancelled by request") -> None:
-        """Ask a run to end; its child runs end too. Raises RunNotFound, RunFinished."""
+    async def cancel(self, run_id: str, reason: str = "cancelled by request") -> RunHeader:
+        """Ask a run to end; its child runs end too. Asking again is no harm: the first reason stands.
+
+        Returns:
+            The run as it was found: ``cancelled`` when there is nothing left to do.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunFinished: it has completed or failed, and never changes again.
+        """
         header = await self.status(run_id)
+        if header.status == CANCELLED:
+            return header
         if header.is_final:
             raise RunFinished(run_id=run_id, status=header.status)
         document = {"reason": reason, "at": self._clock.now()}
         await self.backend.state.add_signal(run_id, Signal("cancel", encode(document)))
         await self._wake(run_id)
+        return header
 
     async def resume(
         self,
@@ -315,10 +327,9 @@ class AsyncClient:
 
     async def _find_wait(self, run_id: str, node: str, request_id: str) -> tuple[str, str]:
         stored, blueprint = await self._load(run_id)
-        for signal in stored.signals:
-            known = decode(signal.data)
-            if signal.key.startswith("answer/") and known.get("requestId") == request_id:
-                return run_id, signal.key[len("answer/") :]
+        answered = await find_answer(self.backend.state, stored, node, request_id)
+        if answered is not None:
+            return answered
         if stored.header.is_final:
             raise RunFinished(run_id=run_id, status=stored.header.status)
         waits = find_open_waits(stored, blueprint)

@@ -14,12 +14,13 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from flowcraft_dagster.engine.facts import Opened, decode_fact
+from flowcraft_dagster.engine.facts import Opened
 from flowcraft_dagster.engine.json_codec import decode
 from flowcraft_dagster.errors import FlowcraftError, InfrastructureError
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
-from flowcraft_dagster.ports.records import AWAITING, RunHeader, StoredRun
+from flowcraft_dagster.ports.records import AWAITING, RunHeader
+from flowcraft_dagster.runtime.history import find_last_opened
 from flowcraft_dagster.runtime.messages import JobMessage, encode_job
 
 logger = logging.getLogger(__name__)
@@ -171,16 +172,3 @@ class Reconciler:
             return opened.at <= before
         # The parent waits because its child does: a child that goes on or has ended is news.
         return child.status != AWAITING and child.updated_at <= before
-
-
-def find_last_opened(stored: StoredRun) -> list[Opened]:
-    """The latest opening of each activation of a run, without deciding anything."""
-    latest: dict[str, Opened] = {}
-    for row in stored.rows:
-        if row.key.startswith(("open/", "retry/")):
-            fact = decode_fact(row.key, row.data, row.output)[1]
-            if isinstance(fact, Opened):
-                known = latest.get(fact.key)
-                if known is None or (fact.attempt, fact.kind != "retry") > (known.attempt, known.kind != "retry"):
-                    latest[fact.key] = fact
-    return list(latest.values())

@@ -98,7 +98,12 @@ def test_a_run_is_cancelled_with_a_reason(served: CommandLine) -> None:
     assert served("cancel", "unwanted", "--reason", "no need").out == "asked run unwanted to end\n"
     _await_status(served, "unwanted", "cancelled")
     assert "no need" in served("status", "unwanted").out
-    assert "error: run 'unwanted' is cancelled" in served.refuse("cancel", "unwanted")
+    assert served("cancel", "unwanted").out == "run unwanted is cancelled already\n"
+    assert served("cancel", "unwanted", "--json").json == {
+        "runId": "unwanted",
+        "cancelRequested": False,
+        "status": "cancelled",
+    }
 
 
 def test_runs_are_listed_and_children_only_when_asked_for(served: CommandLine) -> None:

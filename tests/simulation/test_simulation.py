@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from flowcraft_dagster.backends.memory.jobs import MemoryJobQueue
-from flowcraft_dagster.errors import FlowcraftError, RunFinished
+from flowcraft_dagster.errors import FlowcraftError
 from flowcraft_dagster.runtime.client import AsyncClient
 from flowcraft_dagster.runtime.options import RuntimeOptions
 from flowcraft_dagster.settings import Settings
@@ -109,11 +109,6 @@ def play(seed: int, case: Case, story: Story) -> list[str]:
             except asyncio.TimeoutError:
                 header = await cluster.backend.state.read_header(run_id)
                 problems = [f"no end after {PATIENCE} s: {header}"]
-            except RunFinished as error:
-                # A cancellation whose answer was lost, and which the driver repeated.
-                result = await make_calm_client(cluster).result(run_id)
-                problems = find_differences(case, observe(case, result, tally.read(run_id)), with_crashes=True)
-                problems += [] if error.status == "cancelled" else [str(error)]
             except FlowcraftError as error:
                 problems = [f"{type(error).__name__}: {error}"]
             disturbing.cancel()

@@ -192,8 +192,11 @@ def test_a_finished_run_never_changes(how: str) -> None:
         result = await client.wait("run")
         header = await client.status("run")
         assert result.status == how
-        with pytest.raises(RunFinished):
-            await client.cancel("run")
+        if how == "cancelled":
+            assert await client.cancel("run", "once more") == header
+        else:
+            with pytest.raises(RunFinished, match=f"run 'run' is {how}"):
+                await client.cancel("run")
         with pytest.raises(RunFinished):
             await client.resume("run", "a")
         # Whatever still comes for it.
@@ -207,6 +210,39 @@ def test_a_finished_run_never_changes(how: str) -> None:
         assert await cluster.backend.jobs.measure_lag() == 0
 
     play(make_app(blueprint), story)
+
+
+def test_cancelling_twice_is_cancelling_once() -> None:
+    async def story(cluster: SimulatedCluster) -> None:
+        client = cluster.client
+        await client.start(StartRequest("outer", {}, "run"))
+        assert (await client.wait_for_pause("run")).status == "awaiting"
+        assert (await client.cancel("run", "first")).status == "awaiting"
+        assert (await client.cancel("run", "second")).status in ("awaiting", "cancelling")
+        result = await client.wait("run")
+        assert (result.status, result.reason) == ("cancelled", "first")
+        assert (await client.cancel("run", "third")).reason == "first"
+        # Nothing was sent for it.
+        assert await cluster.backend.jobs.measure_lag() == 0
+        with pytest.raises(RunNotFound):
+            await client.cancel("nobody")
+
+    play(make_app(*APP), story)
+
+
+def test_the_same_answer_inside_a_sub_flow_is_one_answer_even_after_the_end() -> None:
+    async def story(cluster: SimulatedCluster) -> None:
+        client = cluster.client
+        await client.start(StartRequest("outer", {}, "run"))
+        await client.wait_for_pause("run")
+        for _ in range(2):
+            assert await client.resume("run", "s/w", output=1, request_id="mine") == "w"
+        assert (await client.wait("run")).outputs == {"s": 1}
+        assert await client.resume("run", "s/w", output=2, request_id="mine") == "w"
+        with pytest.raises(RunFinished):
+            await client.resume("run", "s/w", output=3, request_id="yours")
+
+    play(make_app(*APP), story)
 
 
 def test_the_waits_of_a_child_are_listed_with_their_path() -> None:
