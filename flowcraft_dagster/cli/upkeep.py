@@ -17,7 +17,7 @@ from flowcraft_dagster.cli.session import open_backend
 from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.errors import InfrastructureError, SettingsError
 from flowcraft_dagster.runtime.reconciler import Reconciler, ReconciliationStats
-from flowcraft_dagster.runtime.retention import forget_finished_runs
+from flowcraft_dagster.runtime.retention import ForgettingPass, forget_finished_runs
 from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.settings import Settings
 from flowcraft_dagster.wiring import make_backend
@@ -124,16 +124,21 @@ def stats_to_json(stats: ReconciliationStats) -> dict[str, Any]:
 )
 @json_option
 def forget(older_than_days: float, as_json: bool) -> int:
-    """Delete finished runs that ended long ago, with everything stored of them. Live runs are never touched."""
-    deleted = asyncio.run(_forget(older_than_days * 86400))
+    """Delete finished runs that ended long ago, with everything stored of them.
+
+    Live runs are never touched, and what they may still ask for stays: their sub-flows and what they go on from. With
+    FLOWCRAFT_RETENTION_DAYS, workers do this by themselves.
+    """
+    forgetting = asyncio.run(_forget(older_than_days * 86400))
     if as_json:
-        show_json({"deleted": deleted})
+        show_json({"deleted": forgetting.deleted, "kept": forgetting.kept})
     else:
-        click.echo(f"deleted {deleted} finished runs")
+        kept = f"; kept {forgetting.kept} that live runs may ask for" if forgetting.kept else ""
+        click.echo(f"deleted {forgetting.deleted} finished runs{kept}")
     return DONE
 
 
-async def _forget(seconds: float) -> int:
+async def _forget(seconds: float) -> ForgettingPass:
     async with open_backend() as backend:
         return await forget_finished_runs(backend, SystemClock().now() - seconds)
 

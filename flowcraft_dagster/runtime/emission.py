@@ -18,6 +18,11 @@ from flowcraft_dagster.runtime.submission import hash_input, save_blueprint_once
 ANCESTORS_TAG = "flowcraft.ancestors"
 
 
+def list_ancestors(header: RunHeader) -> list[str]:
+    """Ids of the runs above a child run, outermost first."""
+    return [name for name in header.tags.get(ANCESTORS_TAG, "").split(",") if name]
+
+
 class Emitter:
     """Emits for one run.
 
@@ -94,7 +99,7 @@ class Emitter:
             )
         context = b"{}" if opened.value is None else opened.value.data
         now = services.clock.now()
-        ancestors = [name for name in header.tags.get(ANCESTORS_TAG, "").split(",") if name]
+        ancestors = list_ancestors(header)
         child = RunHeader(
             run_id=details["childRunId"],
             blueprint_id=details["blueprintId"],

@@ -19,9 +19,9 @@ from flowcraft_dagster.engine.outcome import Failed, Outcome
 from flowcraft_dagster.errors import NodeNotRegistered
 from flowcraft_dagster.ports.records import Delivery
 from flowcraft_dagster.runtime.commit import OwnedRun
-from flowcraft_dagster.runtime.emission import ANCESTORS_TAG, Emitter
+from flowcraft_dagster.runtime.emission import Emitter, list_ancestors
 from flowcraft_dagster.runtime.faults import FaultPoint, pass_point
-from flowcraft_dagster.runtime.messages import JobMessage
+from flowcraft_dagster.runtime.messages import JobMessage, decode_job
 from flowcraft_dagster.runtime.ownership import Opening, open_run
 from flowcraft_dagster.runtime.results import ResultWriter
 from flowcraft_dagster.runtime.services import LaneServices
@@ -81,6 +81,10 @@ class RunLane:
             self._inbox.append(job)
             self._moved.set()
 
+    def has_only_timers(self) -> bool:
+        """Whether every message is about a timer that is due."""
+        return all(decode_job(delivery.message).timer is not None for delivery in self.deliveries)
+
     def stop(self) -> None:
         """Start nothing more; end once what runs is committed."""
         self._stopping = True
@@ -120,8 +124,7 @@ class RunLane:
     async def _drive_open(self, opening: Opening, run: OwnedRun, jobs: list[JobMessage]) -> bool:
         """Drive an owned run; True when it was left with work to do, its messages unsettled."""
         services = self._services
-        names = run.header.tags.get(ANCESTORS_TAG, "").split(",")
-        self.ancestors = tuple(name for name in names if name)
+        self.ancestors = tuple(list_ancestors(run.header))
         self._suspects = opening.suspects
         starter, writer, emitter = NodeStarter(services, run), ResultWriter(services, run), Emitter(services, run)
         signals = SignalReader(services, run, writer, emitter)

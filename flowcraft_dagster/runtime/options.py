@@ -34,6 +34,8 @@ class RuntimeOptions:
         max_crashes: deaths of a node's own process before the run fails with NodeCrashLoop.
         unknown_run_attempts: looks at a run the store does not know, before its message becomes a dead letter.
         unknown_blueprint_seconds: how long a run of an unknown blueprint is retried before its message becomes one.
+        retention_days: for how long finished runs are kept; then workers delete them with everything stored of them,
+            except those that a live run may still ask for. None for ever.
         accept_external_starts: whether a job for a run that the store does not know starts it from rows that another
             program wrote in the layout of Flowcraft's documents; see ``CASSANDRA_EXTERNAL_KEYSPACE``.
         retry_base_seconds, retry_max_seconds: bounds of the back-off after infrastructure errors.
@@ -58,6 +60,7 @@ class RuntimeOptions:
     max_crashes: int = 3
     unknown_run_attempts: int = 5
     unknown_blueprint_seconds: float = 60.0
+    retention_days: float | None = None
     accept_external_starts: bool = False
     retry_base_seconds: float = 0.05
     retry_max_seconds: float = 5.0

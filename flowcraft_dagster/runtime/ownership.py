@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flowcraft_dagster.blueprint.model import Blueprint
@@ -41,7 +42,7 @@ async def open_run(services: LaneServices, run_id: str) -> Opening:
     """Read a run and become its owner.
 
     Raises:
-        RunNotFound: the store does not know it.
+        RunNotFound: the store does not know it, or the run that it goes on from.
         UnknownBlueprint: neither this app nor the store has its blueprint.
     """
     state, patience = services.backend.state, services.patience
@@ -69,7 +70,7 @@ async def open_run(services: LaneServices, run_id: str) -> Opening:
     blueprint = await find_pinned_blueprint(services, stored.header)
     run = _own(stored, blueprint)
     if stored.header.retry_of is not None and stored.header.seq == 0:
-        await _continue_from(services, run, stored.header.retry_of)
+        await _continue_from(services, run, stored.header.retry_of, stored.signals)
     pending = run.state.pending
     return Opening(
         run=run,
@@ -86,12 +87,19 @@ def _own(stored: StoredRun, blueprint: Blueprint) -> OwnedRun:
     return run
 
 
-async def _continue_from(services: LaneServices, run: OwnedRun, ended_run_id: str) -> None:
+async def _continue_from(
+    services: LaneServices, run: OwnedRun, ended_run_id: str, signals: Sequence[Signal]
+) -> None:
     """Take over what an ended run committed; it becomes part of the first commit."""
     ended = await services.patience.insist(
         "load retried run", lambda: services.backend.state.load_run(ended_run_id)
     )
-    for facts in [] if ended is None else select_kept_facts(ended):
+    if ended is None and any(signal.kind == "cancel" for signal in signals):
+        return
+    if ended is None:
+        # From scratch it would do again, under other idempotency keys, what that run had done.
+        raise RunNotFound(run_id=ended_run_id)
+    for facts in select_kept_facts(ended):
         run.state.apply(facts)
         run.uncommitted.append(facts)
     run.to_start.clear()

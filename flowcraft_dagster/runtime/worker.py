@@ -40,6 +40,7 @@ from flowcraft_dagster.runtime.isolation import Isolator
 from flowcraft_dagster.runtime.lane import RunLane
 from flowcraft_dagster.runtime.messages import ATTEMPTS_HEADER, JobMessage, decode_job, encode_job, put_back
 from flowcraft_dagster.runtime.options import RuntimeOptions
+from flowcraft_dagster.runtime.retention import RetentionService
 from flowcraft_dagster.runtime.services import LaneServices
 from flowcraft_dagster.runtime.timers import TimerService
 
@@ -314,6 +315,13 @@ class Worker:
             pause, limit = 0.1 * 2 ** min(attempts, 10), options.unknown_run_attempts
         else:
             pause, limit = find_pause(attempts), count_pauses(options.unknown_blueprint_seconds)
+        if attempts >= limit and isinstance(error, RunNotFound) and lane.has_only_timers():
+            # A finished run may leave timers behind, and be deleted before they are due.
+            logger.info("%s: timers of a run that is stored no more", error)
+            self._services.count("stale_timers")
+            self._forget(lane)
+            self._settle(lane.take_deliveries())
+            return
         if attempts >= limit:
             logger.error("run %s: giving up after %d attempts: %s", lane.run_id, attempts, error)
             self._forget(lane)
@@ -413,11 +421,15 @@ class Worker:
 
     def _list_duties(self) -> list[Duty]:
         options = self._parts.options
-        return [
+        duties = [
             Duty("heartbeat", options.heartbeat_seconds, self._beat),
             Duty("anchors", min(options.heartbeat_seconds, options.anchor_seconds / 2), self._re_anchor),
             Duty("threads", options.heartbeat_seconds, self._look_at_threads),
         ]
+        if options.retention_days is not None:
+            retention = RetentionService(self._parts.backend, options, self._parts.clock, self.worker_id)
+            duties.append(Duty("retention", retention.interval, retention.make_pass))
+        return duties
 
     async def _beat(self) -> None:
         live = [lane for lane in self._lanes.values() if lane.is_live]
