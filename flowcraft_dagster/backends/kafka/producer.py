@@ -101,6 +101,9 @@ class KafkaProducer:
                 raise
         await sending.done
         if sending.failure is not None:
+            if sending.failure.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                largest = max(len(record.value or b"") for record in records)
+                raise SizeLimitExceeded(what="the message", size=largest, limit=f"topic {topic}, max.message.bytes")
             self._fail(topic, sending.failure)
 
     async def close(self) -> None:
