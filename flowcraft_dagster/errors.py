@@ -27,6 +27,7 @@
     |   +-- AlreadyAnswered             the wait was answered by another request
     |   +-- WaitTimeout                 the caller's patience ended; the run goes on
     +-- MessageError                    a queue message cannot be read; goes to the dead letters
+    +-- RequestsLost                    requests to start runs are gone for good (topic_id, partition, start, end)
     +-- InfrastructureError             a server or disk is away; retryable, never fails a run
     |   +-- StoreUnavailable
     |   +-- QueueUnavailable
@@ -276,6 +277,19 @@ class MessageError(FlowcraftError):
 
     template = "unreadable message: {reason}"
     hint_template = "See it with 'flowcraft-dagster dead-letters list'."
+
+
+class RequestsLost(FlowcraftError):
+    """Requests to start runs are gone for good. Fields: queue, topic_id, partition, start, end (exclusive), reason."""
+
+    template = "requests {start} to {last} of partition {partition} in {queue} are gone: {reason}"
+    hint_template = "Whoever sent them must send them again; keep the topic longer than Dagster may be away."
+
+    def __init__(
+        self, reason: str = "", *, queue: str, topic_id: str, partition: int, start: int, end: int, last: int = 0
+    ) -> None:
+        place = {"queue": queue, "topic_id": topic_id, "partition": partition, "start": start, "end": end}
+        super().__init__(reason, **place, last=end - 1)
 
 
 class InfrastructureError(FlowcraftError):

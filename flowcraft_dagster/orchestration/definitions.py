@@ -22,12 +22,9 @@ from flowcraft_dagster.orchestration.reconciliation import (
     build_reconciliation_job,
     build_reconciliation_schedule,
 )
-from flowcraft_dagster.orchestration.requests import (
-    build_flowcraft_run_request_sensor,
-    build_request_check,
-    build_request_spec,
-    build_requested_runs_job,
-)
+from flowcraft_dagster.orchestration.request_losses import build_request_check, build_request_spec
+from flowcraft_dagster.orchestration.requested_runs import build_requested_runs_job
+from flowcraft_dagster.orchestration.requests import build_flowcraft_run_request_sensor
 from flowcraft_dagster.orchestration.resources import (
     EnvironmentBackendResource,
     FlowcraftBackendResource,

@@ -97,5 +97,11 @@ class RequestQueue(Protocol):
         ...
 
     async def read_requests(self, requests: RequestRange) -> tuple[RunRequest, ...]:
-        """The requests of a range, in order. Raises QueueUnavailable, never skips."""
+        """The requests of a range, in order. Never skips one.
+
+        Raises:
+            RequestsLost: the first ones, from ``start`` of the range to ``end`` of the error, are gone for good:
+                their age, or the queue was made anew. What follows can be read.
+            QueueUnavailable: they cannot be read now.
+        """
         ...

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
-from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, MessageError
+from flowcraft_dagster.engine.json_codec import encode
+from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, MessageError, RequestsLost, one_line
 from flowcraft_dagster.ports.records import DeadLetter, RequestRange, RunRequest
 from flowcraft_dagster.runtime.client import AsyncClient, StartRequest
 from flowcraft_dagster.runtime.messages import is_run_id
@@ -17,14 +19,21 @@ LETTER_SOURCE = "requests/"
 """Beginning of the ``source`` of dead letters that were requests: they are replayed to the request queue."""
 
 CHUNK = 100
+"""Requests that are read and started at a time. Each may have a megabyte."""
+MAX_REASON_LENGTH = 2000
+"""A reason may name what the request named, and that may be long."""
 
 
 def encode_request(request: StartRequest) -> bytes:
-    """A request as it is sent: ``{"blueprintId", "context", "runId"?}``."""
+    """A request as it is sent: ``{"blueprintId", "context", "runId"?}``.
+
+    Raises:
+        SerializationError: the context is not JSON.
+    """
     document: dict[str, Any] = {"blueprintId": request.blueprint_id, "context": dict(request.context)}
     if request.run_id is not None:
         document["runId"] = request.run_id
-    return orjson.dumps(document)
+    return encode(document, "request")
 
 
 def decode_request(value: bytes) -> StartRequest:
@@ -40,10 +49,7 @@ def decode_request(value: bytes) -> StartRequest:
         >>> decode_request(b'{"blueprintId": 400, "context": {"n": 1}}').blueprint_id
         '400'
     """
-    try:
-        document = orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        raise MessageError(f"not JSON ({error.msg})") from None
+    document = _read_json(value)
     if not isinstance(document, dict):
         raise MessageError("not a JSON object")
     blueprint_id, context, run_id = (document.get(name) for name in ("blueprintId", "context", "runId"))
@@ -56,6 +62,23 @@ def decode_request(value: bytes) -> StartRequest:
     if run_id is not None and not is_run_id(run_id):
         raise MessageError("'runId' is not text of 1 to 200 printable characters")
     return StartRequest(blueprint_id, context or {}, run_id)
+
+
+def _read_json(value: bytes) -> Any:
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        refused = error
+    try:
+        # Lone surrogates are legal in JavaScript's strings and refused by the fast reader. This one takes more than
+        # JSON: other encodings, which are therefore decoded here, and words for numbers that are none.
+        return json.loads(value.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise MessageError(f"not JSON ({refused.msg})") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value")
 
 
 def name_request(topic_id: str, request: RunRequest) -> str:
@@ -71,11 +94,24 @@ class StartedRequests:
         run_ids: runs that were started now or before by the same request.
         letter_ids: dead letters of requests that cannot be started.
         reasons: why, by letter id.
+        losses: pieces that were gone before they were read.
     """
 
     run_ids: list[str] = field(default_factory=list)
     letter_ids: list[str] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
+    losses: list[RequestsLost] = field(default_factory=list)
+
+    @property
+    def lost(self) -> int:
+        """How many requests were gone before they were read."""
+        return sum(int(loss.end) - int(loss.start) for loss in self.losses)
+
+    def note_loss(self, loss: RequestsLost) -> None:
+        """Add a piece, as one with the last where it goes on from there."""
+        if self.losses and (self.losses[-1].partition, self.losses[-1].end) == (loss.partition, loss.start):
+            loss = RequestsLost(**{**loss.fields, "start": self.losses.pop().start})
+        self.losses.append(loss)
 
 
 async def start_requests(
@@ -92,49 +128,76 @@ async def start_requests(
         requests: which requests.
         now: time for dead letters, seconds since 1970 UTC.
         tags: labels for the runs.
-        on_chunk: called before each group of requests, at least once.
+        on_chunk: called before each group of requests.
 
     Raises:
-        InfrastructureError: a server is away, or the requests are no longer there. What was started stays started.
+        InfrastructureError: a server is away. What was started stays started.
     """
     outcome = StartedRequests()
-    found = await client.backend.requests.read_requests(requests)
-    for first in range(0, len(found), CHUNK):
+    start = requests.start
+    while start < requests.end:
         if on_chunk is not None:
             await on_chunk()
-        readable: list[tuple[RunRequest, StartRequest]] = []
-        for request in found[first : first + CHUNK]:
-            name = name_request(requests.topic_id, request)
-            try:
-                wanted = decode_request(request.value)
-            except MessageError as error:
-                await _bury(client, requests.topic_id, request, error, now, outcome)
-                continue
-            run_id = wanted.run_id or name
-            readable.append((request, StartRequest(wanted.blueprint_id, wanted.context, run_id, tags)))
+        piece = replace(requests, start=start, end=min(requests.end, start + CHUNK))
         try:
-            outcome.run_ids += await client.start_many([wanted for _, wanted in readable])
-        except InfrastructureError:
-            raise
-        except FlowcraftError:
-            # One of them is refused: start each by itself. Those that were started by then are not started again.
-            for request, wanted in readable:
-                try:
-                    outcome.run_ids.append(await client.start(wanted))
-                except InfrastructureError:
-                    raise
-                except FlowcraftError as error:
-                    await _bury(client, requests.topic_id, request, error, now, outcome)
+            found = await client.backend.requests.read_requests(piece)
+        except RequestsLost as loss:
+            outcome.note_loss(loss)
+            start = int(loss.end)
+            continue
+        await _start(client, requests.topic_id, found, now, tags, outcome)
+        start = piece.end
     return outcome
 
 
 async def replay_letter(client: AsyncClient, letter: DeadLetter) -> None:
-    """Send a dead letter's bytes again to the queue it came from, and drop it."""
-    if letter.source.startswith(LETTER_SOURCE):
-        await client.backend.requests.send_requests([letter.value])
-        await client.backend.dead_letters.drop_letter(letter.letter_id)
-    else:
+    """Send a dead letter again to the queue it came from, and drop it.
+
+    The bytes are the original ones, but a request without a run id gets one made of its first place: so a replay that
+    is repeated, since it was interrupted before the letter was dropped, starts one run.
+    """
+    if not letter.source.startswith(LETTER_SOURCE):
         await client.backend.dead_letters.replay_letter(letter)
+        return
+    try:
+        request = decode_request(letter.value)
+        value = letter.value if request.run_id else encode_request(replace(request, run_id=letter.letter_id))
+    except MessageError:
+        value = letter.value
+    await client.backend.requests.send_requests([value])
+    await client.backend.dead_letters.drop_letter(letter.letter_id)
+
+
+async def _start(
+    client: AsyncClient,
+    topic_id: str,
+    found: Sequence[RunRequest],
+    now: float,
+    tags: Mapping[str, str],
+    outcome: StartedRequests,
+) -> None:
+    readable: list[tuple[RunRequest, StartRequest]] = []
+    for request in found:
+        try:
+            wanted = decode_request(request.value)
+        except MessageError as error:
+            await _bury(client, topic_id, request, error, now, outcome)
+            continue
+        run_id = wanted.run_id or name_request(topic_id, request)
+        readable.append((request, StartRequest(wanted.blueprint_id, wanted.context, run_id, tags)))
+    try:
+        outcome.run_ids += await client.start_many([wanted for _, wanted in readable])
+    except InfrastructureError:
+        raise
+    except FlowcraftError:
+        # One of them is refused: start each by itself. Those that were started by then are not started again.
+        for request, wanted in readable:
+            try:
+                outcome.run_ids.append(await client.start(wanted))
+            except InfrastructureError:
+                raise
+            except FlowcraftError as error:
+                await _bury(client, topic_id, request, error, now, outcome)
 
 
 async def _bury(
@@ -152,7 +215,7 @@ async def _bury(
         value=request.value,
         headers={},
         source=f"{LETTER_SOURCE}{topic_id}/{request.partition}/{request.offset}",
-        reason=f"{error} {error.hint}".strip(),
+        reason=one_line(f"{error} {error.hint}".strip())[:MAX_REASON_LENGTH],
         at=now,
     )
     await client.backend.dead_letters.add_letter(letter)

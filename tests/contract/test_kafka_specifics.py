@@ -13,11 +13,10 @@ from flowcraft_dagster.backends.kafka.admin import KafkaAdmin
 from flowcraft_dagster.backends.kafka.messages import encode_text
 from flowcraft_dagster.backends.kafka.producer import KafkaProducer, Record
 from flowcraft_dagster.backends.kafka.settings import KafkaSettings
-from flowcraft_dagster.errors import QueueUnavailable, SizeLimitExceeded
+from flowcraft_dagster.errors import QueueUnavailable
 from flowcraft_dagster.ports.queue import JobConsumer
 from flowcraft_dagster.ports.records import Delivery, Message
 from tests.contract.conftest import Servers
-from tests.contract.real_servers import eventually
 
 pytestmark = pytest.mark.kafka
 
@@ -164,15 +163,6 @@ def test_a_missing_topic_is_named(settings: KafkaSettings) -> None:
     asyncio.run(drive())
 
 
-def test_too_large_a_request_is_refused_by_size(settings: KafkaSettings) -> None:
-    async def scenario(backend: KafkaBackend) -> None:
-        with pytest.raises(SizeLimitExceeded, match="2000000 bytes, over the limit"):
-            await backend.requests.send_requests([b"x" * 2_000_000])
-        await backend.requests.send_requests([b"small"])
-
-    run_on(settings, scenario)
-
-
 def test_a_broker_that_is_away_is_an_error_in_time(settings: KafkaSettings) -> None:
     async def drive() -> None:
         away = settings.model_copy(
@@ -192,30 +182,3 @@ def test_a_broker_that_is_away_is_an_error_in_time(settings: KafkaSettings) -> N
             await backend.close()
 
     asyncio.run(drive())
-
-
-def test_a_topic_made_anew_is_read_from_its_beginning(settings: KafkaSettings) -> None:
-    async def scenario(backend: KafkaBackend) -> None:
-        await backend.requests.send_requests([b"1", b"2", b"3"])
-        ranges = await backend.requests.find_ranges({}, None, 10)
-        positions = {piece.partition: piece.end for piece in ranges}
-        admin = KafkaAdmin(settings)
-        await admin.delete_topic(settings.requests_topic)
-
-        async def is_gone() -> bool:
-            return await admin.describe_topic(settings.requests_topic) is None
-
-        await eventually(is_gone)
-        await admin.create_topics()
-        await admin.close()
-        fresh = KafkaBackend(settings)
-        await fresh.requests.send_requests([b"4"])
-        again = await fresh.requests.find_ranges(positions, ranges[0].topic_id, 10)
-        assert again[0].topic_id != ranges[0].topic_id
-        found = [request.value for piece in again for request in await fresh.requests.read_requests(piece)]
-        assert found == [b"4"]
-        with pytest.raises(QueueUnavailable, match="made anew"):
-            await fresh.requests.read_requests(ranges[0])
-        await fresh.close()
-
-    run_on(settings, scenario)

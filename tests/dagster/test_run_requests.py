@@ -13,12 +13,13 @@ import pytest
 
 from flowcraft_dagster.errors import QueueUnavailable
 from flowcraft_dagster.orchestration.request_cursor import RequestCursor, read_request_cursor
+from flowcraft_dagster.orchestration.request_losses import REQUESTS_KEY
+from flowcraft_dagster.orchestration.requested_runs import LEASE_SECONDS
 from flowcraft_dagster.orchestration.requests import (
     FIRST_PAUSE_SECONDS,
-    LEASE_SECONDS,
+    LAUNCH_SECONDS,
     MOST_ATTEMPTS,
     PATIENCE_SECONDS,
-    REQUESTS_KEY,
 )
 from flowcraft_dagster.ports.records import RequestRange, RunQuery
 from flowcraft_dagster.runtime.client import StartRequest
@@ -120,7 +121,8 @@ def test_a_launch_that_failed_is_repeated_until_it_succeeds(
     [
         (dg.DagsterRunStatus.STARTED, False, LEASE_SECONDS),
         (dg.DagsterRunStatus.STARTED, True, PATIENCE_SECONDS),
-        (dg.DagsterRunStatus.NOT_STARTED, False, PATIENCE_SECONDS),
+        (dg.DagsterRunStatus.NOT_STARTED, False, LAUNCH_SECONDS),
+        (dg.DagsterRunStatus.STARTING, False, LAUNCH_SECONDS),
     ],
 )
 def test_a_launch_that_is_not_heard_of_any_more_is_repeated(
@@ -140,6 +142,26 @@ def test_a_launch_that_is_not_heard_of_any_more_is_repeated(
 
     assert patient.run_requests == []
     assert len(impatient.run_requests) == 1
+
+
+def test_a_launch_that_stands_in_the_queue_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(site, ask_for(1))
+    tick = site.tick(SENSOR)
+    # Only a coordinator can make such a run.
+    queued = SimpleNamespace(dagster_run=SimpleNamespace(status=dg.DagsterRunStatus.QUEUED))
+    monkeypatch.setattr(site.instance, "get_run_records", lambda *_, **__: [queued])
+    pass_time(monkeypatch, 100 * PATIENCE_SECONDS)
+
+    assert site.tick(SENSOR, tick.cursor).skip_message == "no new requests; 1 launches go on"
+
+
+def test_a_launch_that_dagster_does_not_know_is_repeated(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    send(site, ask_for(1))
+    first = site.tick(SENSOR)
+    pass_time(monkeypatch, LAUNCH_SECONDS + 5)
+    second = site.tick(SENSOR, first.cursor)
+
+    assert [request.run_key for request in second.run_requests] == [f"{first.run_requests[0].run_key}#2"]
 
 
 def test_a_launch_that_never_succeeds_is_given_up_and_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +301,8 @@ def test_lost_requests_and_a_new_topic_fail_a_check(site: Site, monkeypatch: pyt
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.ERROR
     assert check.description == (
-        "7 requests were gone before they were read; the queue was made anew; its requests are read from the beginning"
+        "7 requests were gone before they were read; the queue was made anew; its requests are read from the beginning,"
+        " and those of the old one that were not handed over yet are gone"
     )
     assert replace(read_request_cursor(tick.cursor)[0], open=()) == RequestCursor("new", {0: 42})
     site.report(tick)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 from flowcraft_dagster.backends.embedded.session import Session
 from flowcraft_dagster.backends.embedded.writer import WriteKind
+from flowcraft_dagster.backends.lost_requests import MADE_ANEW, TOO_OLD, name_lost
+from flowcraft_dagster.backends.request_ranges import plan_ranges
 from flowcraft_dagster.errors import QueueUnavailable, StoreUnavailable
 from flowcraft_dagster.ports.records import RequestRange, RunRequest
 
 PARTITION = 0
 DROPPED_AT_ONCE = 500
 """Old requests removed by one write, so that no write takes long."""
+
+# Offsets begin at 1 and are never given twice; the sequence remembers the last one when all are gone.
+_ENDS = """
+SELECT (SELECT min("offset") FROM requests), coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'requests'), 0)
+"""
 
 
 class EmbeddedRequestQueue:
@@ -39,33 +47,34 @@ class EmbeddedRequestQueue:
 
     async def find_ranges(self, positions: dict[int, int], topic_id: str | None, limit: int) -> list[RequestRange]:
         """See ``RequestQueue.find_ranges``. Raises QueueUnavailable."""
-        wanted = positions.get(PARTITION, 0) if topic_id in (None, self._session.topic_id) else 0
-        try:
-            ((first, last),) = self._session.reader.read(
-                'SELECT (SELECT min("offset") FROM requests), (SELECT max("offset") FROM requests)'
-            )
-        except StoreUnavailable as error:
-            raise QueueUnavailable(error.fields["reason"], queue="embedded") from error
-        if last is None or limit <= 0:
-            return []
-        # Offsets in the table begin at 1; 0 stands for the beginning, where nothing can have been lost.
-        start = max(wanted, first)
-        lost = start - max(wanted, 1)
-        end = min(last + 1, start + limit)
-        return [RequestRange(self._session.topic_id, PARTITION, start, end, lost)] if start < end else []
+        known = positions if topic_id in (None, self._session.topic_id) else {}
+        return plan_ranges(self._session.topic_id, known, {PARTITION: self._find_ends()}, limit)
 
     async def read_requests(self, requests: RequestRange) -> tuple[RunRequest, ...]:
         """See ``RequestQueue.read_requests``."""
+        if requests.topic_id != self._session.topic_id:
+            raise name_lost(requests, MADE_ANEW, queue="embedded")
+        rows = self._read(
+            'SELECT "offset", value FROM requests WHERE "offset" >= ? AND "offset" < ? ORDER BY "offset"',
+            (requests.start, requests.end),
+        )
+        if len(rows) != requests.end - requests.start:
+            first, behind = self._find_ends()
+            if first > requests.start:
+                raise name_lost(requests, TOO_OLD, queue="embedded", end=first)
+            raise QueueUnavailable(f"there is nothing at offset {behind}, before {requests.end}", queue="embedded")
+        return tuple(RunRequest(PARTITION, offset, value) for offset, value in rows)
+
+    def _find_ends(self) -> tuple[int, int]:
+        """The first offset and the one behind the last."""
+        ((first, last),) = self._read(_ENDS)
+        return last + 1 if first is None else first, last + 1
+
+    def _read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         try:
-            rows = self._session.reader.read(
-                'SELECT "offset", value FROM requests WHERE "offset" >= ? AND "offset" < ? ORDER BY "offset"',
-                (requests.start, requests.end),
-            )
+            return self._session.reader.read(sql, values)
         except StoreUnavailable as error:
             raise QueueUnavailable(error.fields["reason"], queue="embedded") from error
-        if requests.topic_id != self._session.topic_id or len(rows) != requests.end - requests.start:
-            raise QueueUnavailable("the requests asked for are no longer there", queue="embedded")
-        return tuple(RunRequest(PARTITION, offset, value) for offset, value in rows)
 
 
 def _send_requests(
@@ -75,9 +84,12 @@ def _send_requests(
         connection.executemany("INSERT INTO requests (value, at) VALUES (?, ?)", [(value, now) for value in values])
         # Only from the beginning on, so that what is left is always one piece.
         connection.execute(
-            """DELETE FROM requests WHERE "offset" <
-                (SELECT coalesce(min("offset"), 0) FROM
-                    (SELECT "offset", at FROM requests ORDER BY "offset" LIMIT ?) WHERE at >= ?)""",
+            """
+            WITH eldest AS (SELECT "offset", at FROM requests ORDER BY "offset" LIMIT ?)
+            DELETE FROM requests WHERE "offset" < (
+                SELECT coalesce(min(CASE WHEN at >= ? THEN "offset" END), max("offset") + 1) FROM eldest
+            )
+            """,
             (DROPPED_AT_ONCE, oldest),
         )
     return [None] * len(arguments)

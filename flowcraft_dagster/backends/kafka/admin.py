@@ -11,6 +11,7 @@ from typing import Any
 
 from confluent_kafka import (
     Consumer,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     TopicCollection,
@@ -97,10 +98,12 @@ class KafkaAdmin:
             raise
         partitions = sorted(found.partitions, key=lambda partition: partition.id)
         replication = len(partitions[0].replicas) if partitions else 0
-        return TopicFacts(str(found.topic_id), tuple(partition.id for partition in partitions), replication)
+        # Written as Kafka's own tools do: without the slashes of librdkafka's form.
+        topic_id = str(found.topic_id).replace("+", "-").replace("/", "_")
+        return TopicFacts(topic_id, tuple(partition.id for partition in partitions), replication)
 
     async def read_ends(self, name: str, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
-        """First offset and the offset behind the last message, by partition."""
+        """First offset and the offset behind the last message, by partition; open transactions are not there yet."""
         numbers = list(partitions)
         first, behind = await asyncio.gather(
             self._list_offsets(name, numbers, OffsetSpec.earliest()),  # type: ignore[no-untyped-call]
@@ -129,7 +132,7 @@ class KafkaAdmin:
                     self._consumer = Consumer(config)
                 found = self._consumer.committed(places, timeout=self._settings.request_seconds)
             except KafkaException as error:
-                raise _unavailable(name, error) from None
+                raise self._explain(name, error) from None
         return {place.partition: place.offset for place in found if place.error is None and place.offset >= 0}
 
     async def _create_topic(self, name: str, partitions: int) -> bool:
@@ -155,6 +158,7 @@ class KafkaAdmin:
     async def _list_offsets(self, name: str, numbers: list[int], spec: Any) -> dict[int, int]:
         futures = self._require().list_offsets(
             {TopicPartition(name, number): spec for number in numbers},
+            isolation_level=IsolationLevel.READ_COMMITTED,
             request_timeout=self._settings.request_seconds,
         )
         places = list(futures)
@@ -166,20 +170,24 @@ class KafkaAdmin:
             try:
                 self._client = AdminClient(self._settings.as_admin())
             except KafkaException as error:
-                raise _unavailable("admin", error) from None
+                raise self._explain("admin", error) from None
         return self._client
 
     async def _answer(self, name: str, future: concurrent.futures.Future[Any]) -> Any:
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self._settings.request_seconds + 5.0)
         except KafkaException as error:
-            raise _unavailable(name, error) from None
+            raise self._explain(name, error) from None
         except asyncio.TimeoutError:
-            raise QueueUnavailable("the brokers do not answer", queue=name) from None
+            raise QueueUnavailable(self._describe_silence(), queue=name) from None
 
+    def _explain(self, name: str, error: KafkaException) -> QueueUnavailable:
+        cause = error.args[0] if error.args else error
+        if not isinstance(cause, KafkaError):
+            return QueueUnavailable(str(cause), queue=name)
+        is_silence = cause.code() in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
+        reason = self._describe_silence() if is_silence else cause.str()
+        return QueueUnavailable(reason, queue=name, code=cause.code())
 
-def _unavailable(name: str, error: KafkaException) -> QueueUnavailable:
-    cause = error.args[0] if error.args else error
-    if isinstance(cause, KafkaError):
-        return QueueUnavailable(cause.str(), queue=name, code=cause.code())
-    return QueueUnavailable(str(cause), queue=name)
+    def _describe_silence(self) -> str:
+        return f"no answer from {self._settings.describe()} within {self._settings.request_seconds:g} s"

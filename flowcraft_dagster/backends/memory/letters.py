@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+from flowcraft_dagster.backends.lost_requests import MADE_ANEW, name_lost
 from flowcraft_dagster.errors import QueueUnavailable
 from flowcraft_dagster.ports.queue import JobQueue
 from flowcraft_dagster.ports.records import DeadLetter, Message, RequestRange, RunRequest
@@ -58,7 +59,9 @@ class MemoryRequestQueue:
 
     async def read_requests(self, requests: RequestRange) -> tuple[RunRequest, ...]:
         """See ``RequestQueue.read_requests``."""
+        if requests.topic_id != self._topic_id:
+            raise name_lost(requests, MADE_ANEW, queue="requests")
         values = self._values[requests.start : requests.end]
-        if requests.topic_id != self._topic_id or len(values) < requests.end - requests.start:
+        if len(values) < requests.end - requests.start:
             raise QueueUnavailable("the requests asked for are not there", queue="requests")
         return tuple(RunRequest(0, requests.start + place, value) for place, value in enumerate(values))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 
-from flowcraft_dagster.errors import QueueUnavailable
+from flowcraft_dagster.errors import QueueUnavailable, RequestsLost
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.records import DeadLetter, Delivery, RequestRange, RunRequest
 from flowcraft_dagster.testing.contracts.harness import BackendContract, on_backend
@@ -65,6 +66,21 @@ class DeadLettersContract(BackendContract):
         assert [delivery.message.value for delivery in found] == [letter.value]
         assert found[0].message.key == letter.key.decode()
         assert await backend.dead_letters.read_letter(letter.letter_id) is None
+
+    @on_backend
+    async def test_a_letter_as_large_as_a_message_is_kept(self, backend: Backend) -> None:
+        dice = random.Random(7)  # noqa: S311 - a value that does not compress, the same every time
+        large = _letter(key=b"\x00key", value=dice.randbytes(999_000), headers={"a": "b"})
+        small = _letter()
+        # The second time, as a step does that is repeated.
+        for letter in (large, small, large):
+            await backend.dead_letters.add_letter(letter)
+        await self._await_letter(backend, large)
+        await self._await_letter(backend, small)
+        listed = [letter.letter_id for letter in await backend.dead_letters.list_letters(1000)]
+        assert (listed.count(large.letter_id), listed.count(small.letter_id)) == (1, 1)
+        assert await backend.dead_letters.drop_letter(large.letter_id) is True
+        assert await backend.dead_letters.read_letter(large.letter_id) is None
 
     async def _await_letter(self, backend: Backend, letter: DeadLetter) -> None:
         async def is_there() -> bool:
@@ -137,6 +153,19 @@ class RequestQueueContract(BackendContract):
         again, _, new_topic_id = await self._read(backend, ahead, "topic-of-old", 2)
         assert new_topic_id == topic_id
         assert again == found
+
+    @on_backend
+    async def test_requests_of_a_queue_that_is_no_more_are_lost_for_good(self, backend: Backend) -> None:
+        await backend.requests.send_requests([b"1", b"2"])
+        found, _, _ = await self._read(backend, {}, None, 2)
+        partition, offset = found[0].partition, found[0].offset
+        lost: RequestsLost | None = None
+        try:
+            await backend.requests.read_requests(RequestRange("topic-of-old", partition, offset, offset + 1))
+        except RequestsLost as error:
+            lost = error
+        assert lost is not None, "a request of another queue was read as if it were that one"
+        assert (lost.partition, lost.start, lost.end) == (partition, offset, offset + 1)
 
     @on_backend
     async def test_requests_that_are_not_there_are_never_skipped(self, backend: Backend) -> None:

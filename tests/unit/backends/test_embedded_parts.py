@@ -21,7 +21,7 @@ from flowcraft_dagster.backends.embedded.index import list_from
 from flowcraft_dagster.backends.embedded.locks import LockFile, Turnstile
 from flowcraft_dagster.backends.embedded.presence import Presence
 from flowcraft_dagster.backends.embedded.writer import WriteKind
-from flowcraft_dagster.ports.records import AWAITING, COMPLETED, RequestRange, RunQuery
+from flowcraft_dagster.ports.records import AWAITING, COMPLETED, RunQuery
 from flowcraft_dagster.testing.contracts.samples import new_run, next_commit
 
 
@@ -170,20 +170,6 @@ def test_presence_knows_a_frozen_one_by_its_silence(tmp_path: Path) -> None:
     assert not seen.has_ended("a"), "its process still holds the lock"
     frozen.close()
     seen.close()
-
-
-async def test_old_requests_are_dropped_and_counted_as_lost(backend: EmbeddedBackend, clock: SteppedClock) -> None:
-    await backend.requests.send_requests([b"1", b"2", b"3"])
-    (first,) = await backend.requests.find_ranges({}, None, 100)
-    assert (first.end - first.start, first.lost) == (3, 0)
-    clock.time += 8 * 86_400
-    await backend.requests.send_requests([b"4"])
-    (left,) = await backend.requests.find_ranges({0: first.start + 1}, first.topic_id, 100)
-    assert (left.start, left.end, left.lost) == (first.end, first.end + 1, 2)
-    assert [request.value for request in await backend.requests.read_requests(left)] == [b"4"]
-    stale = RequestRange(first.topic_id, 0, first.start, first.end)
-    with pytest.raises(Exception, match="no longer there"):
-        await backend.requests.read_requests(stale)
 
 
 async def test_expired_leases_leave_nothing_behind(backend: EmbeddedBackend, clock: SteppedClock) -> None:

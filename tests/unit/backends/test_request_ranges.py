@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcraft_dagster.backends.kafka.requests import plan_ranges
+from flowcraft_dagster.backends.request_ranges import plan_ranges
 from flowcraft_dagster.ports.records import RequestRange
 
 
