@@ -13,42 +13,23 @@ from typing import Final
 
 from flowcraft_dagster.blueprint import Blueprint, analyze_blueprint
 from flowcraft_dagster.blueprint.graph import BlueprintGraph
+from flowcraft_dagster.orchestration.picture_lines import (
+    BOX_HEIGHT,
+    Box,
+    Line,
+    choose_bends,
+    choose_lanes,
+    lead_back,
+    lead_on,
+)
 
 ROUNDS: Final = 6
 GAP_X: Final = 28.0
 GAP_Y: Final = 54.0
-BOX_HEIGHT: Final = 40.0
 POINT_WIDTH: Final = 8.0
 MARGIN: Final = 14.0
-OFFSET: Final = 9.0
-
-
-@dataclass(frozen=True)
-class Box:
-    """A node's rectangle: its centre and width; all have the height ``BOX_HEIGHT``."""
-
-    x: float
-    y: float
-    width: float
-
-
-@dataclass(frozen=True)
-class Line:
-    """An edge or a fallback.
-
-    Attributes:
-        source, target: node ids.
-        points: corners from the source's lower to the target's upper side, or beside the picture for edges that
-            lead back.
-        edge: the edge's place in the blueprint; None for a fallback and for a batch without an edge of its own.
-        leads_back: whether it closes a cycle.
-    """
-
-    source: str
-    target: str
-    points: tuple[tuple[float, float], ...]
-    edge: int | None
-    leads_back: bool
+LABEL_SPACE: Final = 6.0
+"""Above the outermost turn of lines that lead back to the first layer."""
 
 
 @dataclass(frozen=True)
@@ -125,28 +106,27 @@ def lay_out(blueprint: Blueprint, widths: Mapping[str, float]) -> Layout:
     _spread(rows, places, list(chains.values()))
     left = min((place.x - place.width / 2 for place in places.values()), default=0.0)
     right = max((place.x + place.width / 2 for place in places.values()), default=0.0) - left
-    lanes = {pair: right + GAP_X * (1 + index / 2) for index, pair in enumerate(p for p in pairs if p in back)}
+    closing = [pair for pair in pairs if pair in back]
+    bends = choose_bends(closing, layers)
+    last = len(rows) - 1
+    space_above = max((bends[pair] + LABEL_SPACE for pair in closing if layers[pair[1]] == 0), default=0.0)
+    space_below = max((bends[pair] for pair in closing if layers[pair[0]] == last), default=0.0)
 
     def at(key: tuple[str, ...]) -> tuple[float, float]:
         place = places[key]
-        return place.x - left + MARGIN, MARGIN + BOX_HEIGHT / 2 + place.layer * (BOX_HEIGHT + GAP_Y)
+        return place.x - left + MARGIN, MARGIN + space_above + BOX_HEIGHT / 2 + place.layer * (BOX_HEIGHT + GAP_Y)
 
     boxes = {key[0]: Box(*at(key), place.width) for key, place in places.items() if len(key) == 1}
+    lanes = choose_lanes(closing, boxes, right + MARGIN)
     lines = []
-    for (source, target), edges in pairs.items():
-        above, below = boxes[source], boxes[target]
-        if (source, target) in back:
-            lane = lanes[source, target] + MARGIN
-            # Out below the middle, in above it: the two ends of a self-loop, or of two loops, stay apart.
-            points = [(above.x + above.width / 2, above.y + OFFSET), (lane, above.y + OFFSET)]
-            points += [(lane, below.y - OFFSET), (below.x + below.width / 2, below.y - OFFSET)]
+    for pair, edges in pairs.items():
+        if pair in back:
+            lines += lead_back(pair, edges, boxes, lanes[pair], bends[pair])
         else:
-            corners = [at(key) for key in chains[source, target][1:-1]]
-            points = [(above.x, above.y + BOX_HEIGHT / 2), *corners, (below.x, below.y - BOX_HEIGHT / 2)]
-        lines += [Line(source, target, tuple(points), edge, (source, target) in back) for edge in edges]
+            lines += lead_on(pair, edges, boxes, [at(key) for key in chains[pair][1:-1]])
     return Layout(
-        width=max([right, *lanes.values()]) + 2 * MARGIN,
-        height=max(len(rows), 1) * (BOX_HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN,
+        width=max([right + MARGIN, *lanes.values()]) + MARGIN,
+        height=max(len(rows), 1) * (BOX_HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN + space_above + space_below,
         boxes=boxes,
         lines=lines,
     )

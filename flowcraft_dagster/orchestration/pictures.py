@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import html
+import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
-from flowcraft_dagster.blueprint import Blueprint, EdgeSpec, NodeSpec, RunPicture
+from flowcraft_dagster.blueprint import Blueprint, NodeSpec, RunPicture
 from flowcraft_dagster.errors import one_line
-from flowcraft_dagster.orchestration.picture_layout import BOX_HEIGHT, Box, Layout, Line, lay_out
+from flowcraft_dagster.orchestration.picture_layout import Layout, lay_out
+from flowcraft_dagster.orchestration.picture_lines import BOX_HEIGHT, Box, Line
 
 MOST_NODES: Final = 80
 """Nodes of a blueprint that is still drawn: more cannot be read."""
@@ -51,7 +53,7 @@ def draw_svg(blueprint: Blueprint, picture: RunPicture | None = None) -> str:
     picture = picture or RunPicture()
     labels = {node.id: _label_node(node, picture.counts.get(node.id, 0)) for node in blueprint.nodes}
     widths = {
-        node_id: PADDING + CHARACTER_WIDTH * max(len(name), 0.85 * len(kind))
+        node_id: PADDING + CHARACTER_WIDTH * max(_measure(name), 0.85 * _measure(kind))
         for node_id, (name, kind) in labels.items()
     }
     layout = lay_out(blueprint, widths)
@@ -84,10 +86,11 @@ def _draw(
     # White paper: the UI has a dark mode, and lines must be seen there too.
     yield f'<rect width="{width}" height="{height}" rx="8" fill="#ffffff"/>'
     # Taken edges last, so that they lie on top.
-    for line in sorted(layout.lines, key=lambda line: line.edge in picture.taken_edges):
-        yield _draw_line(line, line.edge is not None and line.edge in picture.taken_edges)
+    taken = [_is_taken(blueprint, line, picture) for line in layout.lines]
+    for is_taken, line in sorted(zip(taken, layout.lines, strict=True), key=lambda pair: pair[0]):
+        yield _draw_line(line, is_taken)
     for line in layout.lines:
-        yield from _draw_line_label(line, None if line.edge is None else blueprint.edges[line.edge])
+        yield from _draw_label(line, _label_line(blueprint, line))
     for node in blueprint.nodes:
         yield _draw_box(layout.boxes[node.id], node, labels[node.id], picture)
     yield "</svg>"
@@ -130,21 +133,32 @@ def _trace(line: Line) -> str:
     return "".join(parts)
 
 
-def _draw_line_label(line: Line, edge: EdgeSpec | None) -> Iterator[str]:
-    text = "fallback" if edge is None else edge.action or edge.condition or ""
+def _is_taken(blueprint: Blueprint, line: Line, picture: RunPicture) -> bool:
+    if line.edge is not None:
+        return line.edge in picture.taken_edges
+    reached = picture.finished | picture.failed | picture.waiting
+    left = picture.failed if _is_fallback(blueprint, line) else picture.finished
+    return line.source in left and line.target in reached
+
+
+def _is_fallback(blueprint: Blueprint, line: Line) -> bool:
+    """Otherwise a line without an edge leads from a batch's scatter to its gather."""
+    return line.edge is None and blueprint.by_id[line.source].config.fallback == line.target
+
+
+def _label_line(blueprint: Blueprint, line: Line) -> str:
+    if line.edge is not None:
+        edge = blueprint.edges[line.edge]
+        return edge.action or edge.condition or ""
+    return "fallback" if _is_fallback(blueprint, line) else ""
+
+
+def _draw_label(line: Line, text: str) -> Iterator[str]:
     if not text:
         return
-    (x, y), (to_x, to_y) = line.points[-2:]
-    if line.leads_back:
-        place_x, place_y = to_x + 32, to_y - 4
-    elif len(line.points) > 2:
-        # A long edge has a place of its own where it passes the next layer.
-        place_x, place_y = line.points[1]
-    else:
-        # Nearer to the target: edges of one node start together but end apart.
-        place_x, place_y = x + (to_x - x) * 0.85, y + (to_y - y) * 0.66 + 3
+    x, y = line.label_at
     yield (
-        f'<text x="{place_x:.1f}" y="{place_y:.1f}" text-anchor="middle" font-size="10.5" fill="#57606a"'
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle" font-size="10.5" fill="#57606a"'
         f' stroke="#ffffff" stroke-width="3" paint-order="stroke">{_escape(_cut(text, EDGE_LABEL_LENGTH))}</text>'
     )
 
@@ -157,9 +171,15 @@ def _label_node(node: NodeSpec, count: int) -> tuple[str, str]:
 def _choose_colours(node_id: str, picture: RunPicture) -> tuple[str, str]:
     if node_id in picture.waiting:
         return _WAITING
-    if node_id in picture.finished:
-        return _FINISHED
-    return _FAILED if node_id in picture.failed else _PLAIN
+    # One of several iterations that failed is what has to be seen.
+    if node_id in picture.failed:
+        return _FAILED
+    return _FINISHED if node_id in picture.finished else _PLAIN
+
+
+def _measure(text: str) -> int:
+    """Width of a text in plain characters; Chinese and the like are twice as wide."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def _cut(text: str, limit: int) -> str:

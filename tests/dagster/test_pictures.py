@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowcraft_dagster.blueprint import RunPicture, parse_blueprint
-from flowcraft_dagster.orchestration.picture_layout import BOX_HEIGHT, find_back_edges, lay_out
+from flowcraft_dagster.orchestration.picture_layout import find_back_edges, lay_out
+from flowcraft_dagster.orchestration.picture_lines import BOX_HEIGHT
 from flowcraft_dagster.orchestration.pictures import MOST_NODES, draw_svg, embed_svg
 from flowcraft_dagster.orchestration.presenter import Presenter, hide_secrets
 
@@ -55,6 +58,52 @@ def test_boxes_do_not_overlap_and_lie_inside(document: dict[str, object]) -> Non
             assert box.y != other.y or abs(box.x - other.x) >= 80.0
 
 
+@settings(max_examples=60, deadline=None)
+@given(documents())
+def test_no_line_that_leads_back_passes_a_box_and_all_lie_inside(document: dict[str, object]) -> None:
+    blueprint = parse_blueprint(document)
+    layout = lay_out(blueprint, {node.id: 80.0 for node in blueprint.nodes})
+    for line in layout.lines:
+        for x, y in line.points:
+            assert 0 <= x <= layout.width
+            assert 0 <= y <= layout.height
+        if not line.leads_back:
+            continue
+        for (x, y), (to_x, to_y) in pairwise(line.points):
+            for box in layout.boxes.values():
+                beside = max(x, to_x) <= box.x - box.width / 2 or min(x, to_x) >= box.x + box.width / 2
+                assert beside or max(y, to_y) <= box.top or min(y, to_y) >= box.bottom
+
+
+def draw(document: dict[str, Any], picture: RunPicture | None = None) -> ElementTree.Element:
+    return ElementTree.fromstring(draw_svg(parse_blueprint(document), picture))  # noqa: S314
+
+
+def test_edges_with_the_same_ends_are_seen_apart_with_their_labels() -> None:
+    edges = [{"source": "a", "target": "b", "action": action} for action in ("approved", "refused", "later")]
+    root = draw({"id": "x", "nodes": [{"id": "a", "uses": "u"}, {"id": "b", "uses": "u"}], "edges": edges})
+    labels = root.findall(f"{SVG}text")
+
+    assert len({path.get("d") for path in root.findall(f"{SVG}path")}) == 3
+    assert [label.text for label in labels] == ["approved", "refused", "later"]
+    heights = sorted(float(label.get("y", "")) for label in labels)
+    assert all(lower - upper >= 10 for upper, lower in pairwise(heights))
+
+
+def test_labels_of_edges_that_lead_back_to_one_node_are_seen_apart() -> None:
+    nodes = [{"id": node_id, "uses": "u"} for node_id in "abc"]
+    edges = [{"source": source, "target": target} for source, target in ("ab", "bc")]
+    back = [{"source": source, "target": "a", "action": f"from {source}"} for source in "abc"]
+    heights = sorted(
+        float(label.get("y", ""))
+        for label in draw({"id": "x", "nodes": nodes, "edges": edges + back}).iter(f"{SVG}text")
+        if (label.text or "").startswith("from ")
+    )
+
+    assert len(heights) == 3
+    assert all(lower - upper >= 10 for upper, lower in pairwise(heights))
+
+
 @settings(max_examples=100, deadline=None)
 @given(documents())
 def test_without_back_edges_there_is_no_cycle(document: dict[str, object]) -> None:
@@ -83,6 +132,44 @@ def test_a_run_colours_what_happened() -> None:
     assert len(set(fills.values())) == 3
     # The taken edge is drawn last, on top.
     assert widths == ["1.2", "2.4"]
+
+
+def test_a_failed_iteration_is_seen_among_others_that_finished() -> None:
+    picture = RunPicture(finished=frozenset("a"), failed=frozenset("a"), counts={"a": 3})
+    root = draw({"id": "x", "nodes": [{"id": "a", "uses": "u"}]}, picture)
+    (box,) = root.iterfind(f"{SVG}g/{SVG}rect")
+
+    assert box.get("fill") == "#f8d7da"
+    assert [text.text for text in root.iterfind(f"{SVG}g/{SVG}text")] == ["a", "u · 3 times"]
+
+
+def test_the_way_to_a_fallback_is_coloured_when_it_was_taken() -> None:
+    nodes: list[dict[str, Any]] = [{"id": "a", "uses": "u", "config": {"fallback": "b"}}, {"id": "b", "uses": "u"}]
+    document = {"id": "x", "nodes": nodes}
+    (idle,) = draw(document).findall(f"{SVG}path")
+    (taken,) = draw(document, RunPicture(failed=frozenset("a"), finished=frozenset("b"))).findall(f"{SVG}path")
+
+    assert (idle.get("stroke"), taken.get("stroke")) == ("#7a869a", "#1f6feb")
+    assert [text.text for text in draw(document).findall(f"{SVG}text")] == ["fallback"]
+
+
+def test_a_batch_without_an_edge_of_its_own_is_no_fallback() -> None:
+    nodes = [
+        {"id": "s", "uses": "batch-scatter", "params": {"gatherNodeId": "g", "workerUsesKey": "u"}},
+        {"id": "g", "uses": "batch-gather", "params": {"gatherNodeId": "g"}},
+    ]
+    root = draw({"id": "x", "nodes": nodes}, RunPicture(finished=frozenset("sg")))
+
+    assert root.findall(f"{SVG}text") == []
+    assert [path.get("stroke") for path in root.findall(f"{SVG}path")] == ["#1f6feb"]
+
+
+def test_wide_characters_have_room() -> None:
+    def measure(node_id: str) -> float:
+        (box,) = draw({"id": "x", "nodes": [{"id": node_id, "uses": "u"}]}).iterfind(f"{SVG}g/{SVG}rect")
+        return float(box.get("width", ""))
+
+    assert measure("検査する投稿") == measure("a" * 12)
 
 
 def test_what_is_too_large_is_left_out() -> None:
