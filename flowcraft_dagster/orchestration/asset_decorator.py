@@ -160,7 +160,7 @@ def _run(
         client.start(blueprint_id, given, run_id=run_id, tags=tags)
         context.log.info("workflow run %s of blueprint '%s' started", run_id, blueprint_id)
         try:
-            result = follow_run(client, run_id, timeout_seconds, context.log)
+            result = follow_run(client, run_id, timeout_seconds, context.log, presenter)
         except WaitTimeout as error:
             raise dg.Failure(f"{error}. It goes on.", allow_retries=False) from error
     header: RunHeader = client.status(run_id)

@@ -90,7 +90,7 @@ def _run(
         client.start(blueprint_id, config.context, run_id=run_id, tags=tags)
         context.log.info("workflow run %s of blueprint '%s' started", run_id, blueprint_id)
         try:
-            result = follow_run(client, run_id, config.timeout_seconds, context.log)
+            result = follow_run(client, run_id, config.timeout_seconds, context.log, presenter)
         except WaitTimeout as error:
             raise dg.Failure(f"{error}. The status sensor records it when it ends.", allow_retries=False) from error
     header = client.status(run_id)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import dagster as dg
 from dagster import AssetCheckExecutionContext
 
-from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, RunError
+from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, RunError, one_line
 from flowcraft_dagster.orchestration.catalogue import Catalogue, CatalogueEntry
 from flowcraft_dagster.orchestration.connection import Connection
 from flowcraft_dagster.orchestration.figures import sum_up, tabulate
@@ -298,12 +298,15 @@ def _judge_waiting(connection: Connection, limits: CheckLimits) -> Judgement:
     for header in headers[:MOST_WAITS_READ]:
         # It may have gone on meanwhile.
         with suppress(RunError):
-            waits += connection.client.waiting(header.run_id)
+            found = connection.client.waiting(header.run_id)
+            # Those of its child runs are listed with them: run and node are what an answer has to name.
+            waits += [wait for wait in found if wait.run_id == header.run_id]
     rows = [
         {
             "run": wait.run_id,
-            "node": wait.path,
+            "node": wait.activation,
             "kind": wait.kind,
+            "for": _name_event(wait),
             "since": datetime.fromtimestamp(wait.since, timezone.utc).isoformat(timespec="seconds"),
         }
         for wait in waits
@@ -316,9 +319,16 @@ def _judge_waiting(connection: Connection, limits: CheckLimits) -> Judgement:
         metadata={
             "waiting": len(headers),
             "longest_wait_seconds": round(oldest, 1),
-            "waits": tabulate({"run": "string", "node": "string", "kind": "string", "since": "string"}, rows),
+            "waits": tabulate(dict.fromkeys(("run", "node", "kind", "for", "since"), "string"), rows),
         },
     )
+
+
+def _name_event(wait: OpenWait) -> str:
+    """What a wait waits for: the name of its event, or the moment when it ends."""
+    if "wakeAt" in wait.details:
+        return datetime.fromtimestamp(wait.details["wakeAt"], timezone.utc).isoformat(timespec="seconds")
+    return one_line(str(wait.details.get("eventName") or ""))
 
 
 def _grade(is_error: bool) -> dg.AssetCheckSeverity:

@@ -161,7 +161,7 @@ def build_follow_up_job(presenter: Presenter) -> dg.JobDefinition:
         for result in failed:
             context.log.warning("%s", presenter.name_failure(result))
         context.log.info("%d workflow runs have ended, %d of them failed", len(headers), len(failed))
-        metadata: dict[str, Any] = sum_up(headers).to_metadata()
+        metadata: dict[str, Any] = presenter.describe_figures(sum_up(headers))
         context.add_output_metadata({**metadata, "failures": presenter.tabulate_failures(failed)})
 
     @dg.job(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -60,8 +60,12 @@ class RunFigures:
         ended = self.statuses[FAILED] + self.statuses[COMPLETED]
         return self.statuses[FAILED] / ended if ended else 0.0
 
-    def to_metadata(self) -> dict[str, Any]:
-        """Metadata of an asset event; every figure is an entry of its own, since the UI plots single numbers."""
+    def to_metadata(self, show_reason: Callable[[str], str]) -> dict[str, Any]:
+        """Metadata of an asset event; every figure is an entry of its own, since the UI plots single numbers.
+
+        Args:
+            show_reason: redacts and cuts the reason why a run failed: it may hold what a node said.
+        """
         shares = find_percentiles(self.seconds, (50, 95, 99))
         return {
             "runs": self.runs,
@@ -73,7 +77,7 @@ class RunFigures:
             **{f"duration_p{percent}_seconds": round(value, 4) for percent, value in shares.items()},
             **({"finished_from": dg.MetadataValue.timestamp(self.finished_from)} if self.runs else {}),
             **({"finished_to": dg.MetadataValue.timestamp(self.finished_to)} if self.runs else {}),
-            "latest_runs": tabulate_runs(reversed(self.latest)),
+            "latest_runs": tabulate_runs(reversed(self.latest), show_reason),
         }
 
 
@@ -102,8 +106,8 @@ RUN_COLUMNS: Final = {"run": "string", "status": "string", "seconds": "float", "
 FAILURE_COLUMNS: Final = {"run": "string", "node": "string", "error": "string", "message": "string"}
 
 
-def tabulate_runs(headers: Iterable[RunHeader]) -> dg.TableMetadataValue:
-    """Runs as a table."""
+def tabulate_runs(headers: Iterable[RunHeader], show_reason: Callable[[str], str]) -> dg.TableMetadataValue:
+    """Runs as a table; see :meth:`RunFigures.to_metadata`."""
     return tabulate(
         RUN_COLUMNS,
         [
@@ -111,7 +115,7 @@ def tabulate_runs(headers: Iterable[RunHeader]) -> dg.TableMetadataValue:
                 "run": header.run_id,
                 "status": header.status,
                 "seconds": round(max(0.0, (header.finished_at or header.updated_at) - header.started_at), 3),
-                "reason": header.reason or "",
+                "reason": show_reason(header.reason or ""),
             }
             for header in headers
         ],

@@ -6,25 +6,33 @@ configured.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 from dagster import OpExecutionContext
 
 from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, RunFinished, RunNotFound, WaitTimeout
 from flowcraft_dagster.orchestration.labels import DAGSTER_RUN_TAG, KEEP_TAG, RECORDER_TAG
+from flowcraft_dagster.orchestration.presenter import Presenter
+from flowcraft_dagster.orchestration.run_log import RunLog
 from flowcraft_dagster.ports.records import CANCELLED, CANCELLING, FAILED
 from flowcraft_dagster.runtime.blocking_client import Client
+from flowcraft_dagster.runtime.client import AsyncClient
 from flowcraft_dagster.runtime.result import RunResult
 
 LOOK_SECONDS: Final = 1.0
-MOST_LINES: Final = 300
-"""Log lines about nodes of one run."""
+CANCELLED_AT_ONCE: Final = 100
+"""Runs asked to end at the same time."""
 
+START_SECONDS: Final = 0.5
+"""How long a start that was interrupted may still take to be stored."""
+
+MOST_NAMED: Final = 10
 MOST_RETRIES: Final = 3
 RETRY_SECONDS: Final = 5.0
 
@@ -72,7 +80,7 @@ def make_tags(run: dg.DagsterRun, *, records: bool, cancel: bool) -> dict[str, s
     return tags if cancel else {**tags, KEEP_TAG: "true"}
 
 
-def follow_run(client: Client, run_id: str, timeout: float, log: logging.Logger) -> RunResult:
+def follow_run(client: Client, run_id: str, timeout: float, log: logging.Logger, presenter: Presenter) -> RunResult:
     """Wait until a run has ended, and say in the log what its nodes do meanwhile.
 
     Args:
@@ -80,12 +88,13 @@ def follow_run(client: Client, run_id: str, timeout: float, log: logging.Logger)
         run_id: the run.
         timeout: seconds.
         log: the Dagster run's log.
+        presenter: redacts and cuts what nodes said.
 
     Raises:
         WaitTimeout: the run goes on.
         RunNotFound: there is no such run.
     """
-    reporter = _Reporter(log)
+    run_log = RunLog(client, log, presenter)
     deadline = time.monotonic() + timeout
     pause = LOOK_SECONDS
     while True:
@@ -97,13 +106,17 @@ def follow_run(client: Client, run_id: str, timeout: float, log: logging.Logger)
                 raise WaitTimeout(run_id=run_id, status=error.status, timeout_seconds=timeout) from error
             began = time.monotonic()
             try:
-                reporter.report(client.result(run_id))
+                run_log.report(client.result(run_id))
             except InfrastructureError as trouble:
                 log.warning("%s", trouble)
             # Reading a long run takes a while: look at it less often, so that reading stays a tenth of the time.
             pause = max(LOOK_SECONDS, 10 * (time.monotonic() - began))
         else:
-            reporter.report(result)
+            try:
+                run_log.report(result)
+            except InfrastructureError as trouble:
+                # Only lines about child runs are missing.
+                log.warning("%s", trouble)
             return result
 
 
@@ -127,10 +140,9 @@ def cancelled_with_dagster_run(
         raise
     except BaseException:
         if cancel:
-            for run_id in run_ids:
-                _cancel(client, run_id, log)
+            _cancel(client, run_ids, log)
         elif run_ids:
-            log.warning("the workflow goes on: %s", ", ".join(run_ids[:10]))
+            log.warning("the workflow goes on: %s", ", ".join(run_ids[:MOST_NAMED]))
         raise
 
 
@@ -152,42 +164,36 @@ def retried(context: OpExecutionContext) -> Iterator[None]:
         raise dg.Failure(f"{error}. {error.hint}".strip(), allow_retries=False) from error
 
 
-def _cancel(client: Client, run_id: str, log: logging.Logger) -> None:
+def _cancel(client: Client, run_ids: Sequence[str], log: logging.Logger) -> None:
+    """Ask runs to end. The interruption may have come while they were started, so unknown ones are looked for again."""
     try:
-        client.cancel(run_id, "its Dagster run was cancelled")
-        log.warning("asked workflow run %s to end", run_id)
-    except (RunFinished, RunNotFound):
-        log.info("workflow run %s had ended", run_id)
+        asked, unknown = client.call(_ask_to_end(client.asynchronous, run_ids, log))
+        if unknown:
+            time.sleep(START_SECONDS)
+            late, unknown = client.call(_ask_to_end(client.asynchronous, unknown, log))
+            asked += late
     except FlowcraftError as error:
-        log.warning("workflow run %s could not be cancelled and goes on: %s", run_id, error)
+        log.warning("not all workflow runs could be cancelled: %s", error)
+        return
+    more = f" and {len(asked) - MOST_NAMED} more" if len(asked) > MOST_NAMED else ""
+    log.warning("asked to end: %s%s", ", ".join(asked[:MOST_NAMED]) or "no workflow run, all had ended", more)
 
 
-class _Reporter:
-    """Says once what each activation did."""
+async def _ask_to_end(client: AsyncClient, run_ids: Sequence[str], log: logging.Logger) -> tuple[list[str], list[str]]:
+    """Runs that were asked to end, and those that are not there."""
 
-    def __init__(self, log: logging.Logger) -> None:
-        self._log = log
-        self._said: set[tuple[str, str]] = set()
+    async def ask(run_id: str) -> type[Exception] | None:
+        try:
+            await client.cancel(run_id, "its Dagster run was cancelled")
+        except (RunFinished, RunNotFound) as error:
+            return type(error)
+        except FlowcraftError as error:
+            log.warning("workflow run %s could not be cancelled and goes on: %s", run_id, error)
+            return type(error)
+        return None
 
-    def report(self, result: RunResult) -> None:
-        for timing in result.timings:
-            if timing.finished_at is None:
-                self._say(timing.activation, "open", "node '%s' waits", timing.activation)
-                continue
-            seconds = timing.finished_at - timing.started_at
-            action = f", action {timing.action}" if timing.action else ""
-            text = "node '%s' ended %s after %.3f s%s"
-            self._say(timing.activation, timing.status, text, timing.activation, timing.status, seconds, action)
-        for wait in result.waiting:
-            text = "run %s waits at '%s' (%s); answer it with the job resume_flowcraft_run"
-            if wait.kind in ("wait", "webhook"):
-                self._say(wait.path, "waits", text, wait.run_id, wait.path, wait.kind)
-
-    def _say(self, key: str, what: str, text: str, *values: Any) -> None:
-        if (key, what) in self._said:
-            return
-        self._said.add((key, what))
-        if len(self._said) <= MOST_LINES:
-            self._log.info(text, *values)
-        elif len(self._said) == MOST_LINES + 1:
-            self._log.info("further nodes are not listed here; see 'flowcraft-dagster status'")
+    outcomes: list[type[Exception] | None] = []
+    for first in range(0, len(run_ids), CANCELLED_AT_ONCE):
+        outcomes += await asyncio.gather(*map(ask, run_ids[first : first + CANCELLED_AT_ONCE]))
+    found = list(zip(run_ids, outcomes, strict=True))
+    return [run_id for run_id, what in found if what is None], [run_id for run_id, what in found if what is RunNotFound]

@@ -18,7 +18,7 @@ from flowcraft_dagster.runtime.requests import replay_letter
 RESUME_JOB: Final = "resume_flowcraft_run"
 CANCEL_JOB: Final = "cancel_flowcraft_runs"
 RETRY_JOB: Final = "retry_flowcraft_runs"
-REPLAY_JOB: Final = "replay_flowcraft_dead_letters"
+REPLAY_JOB: Final = "replay_dead_letters"
 DRAIN_JOB: Final = "flowcraft_drain_job"
 MOST_SHOWN: Final = 100
 
@@ -172,7 +172,7 @@ def _build_retry_job() -> dg.JobDefinition:
 
 
 def _build_replay_job() -> dg.JobDefinition:
-    @dg.op(name="replay_flowcraft_dead_letters_op")
+    @dg.op(name="replay_dead_letters_op")
     def replay(context: OpExecutionContext, config: ReplayConfig, flowcraft: FlowcraftClientResource) -> None:
         """Sends dead letters to the queue they came from."""
         with retried(context):
@@ -195,10 +195,10 @@ def _build_replay_job() -> dg.JobDefinition:
             raise dg.Failure(f"no such dead letter: {', '.join(unknown[:10])}", allow_retries=False)
 
     @dg.job(name=REPLAY_JOB, description="Sends dead letters again.", executor_def=dg.in_process_executor)
-    def replay_flowcraft_dead_letters() -> None:
+    def replay_dead_letters() -> None:
         replay()
 
-    return replay_flowcraft_dead_letters
+    return replay_dead_letters
 
 
 def _build_drain_job() -> dg.JobDefinition:

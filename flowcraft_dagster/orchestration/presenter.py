@@ -13,7 +13,7 @@ import orjson
 
 from flowcraft_dagster.blueprint import Blueprint, RunPicture
 from flowcraft_dagster.engine.facts import NodeFailure
-from flowcraft_dagster.orchestration.figures import FAILURE_COLUMNS, sum_up, tabulate
+from flowcraft_dagster.orchestration.figures import FAILURE_COLUMNS, RunFigures, sum_up, tabulate
 from flowcraft_dagster.orchestration.labels import RUN_ID
 from flowcraft_dagster.orchestration.pictures import draw_svg, embed_svg
 from flowcraft_dagster.ports.records import RunHeader
@@ -23,20 +23,41 @@ Redact = Callable[[str, Any], Any]
 """Takes the name of a value and the value; gives what may be shown."""
 
 HIDDEN: Final = "[redacted]"
-_SECRET: Final = re.compile(r"pass(word|wd|phrase)|secret|token|api_?key|authori[sz]ation|credential", re.IGNORECASE)
+PLOTTED: Final = ("runs", "completed", "failed", "cancelled", "as_subflow", "failed_share", "duration_p50_seconds")
+"""Figures of many runs that also mean something for a single one."""
+
+MOST_ROWS: Final = 100
+"""Rows of a table, and nodes of a run that are listed."""
+
+_SENSITIVE: Final = r"(?:pass(?:word|wd|phrase)|secret|token|api[_-]?key|authori[sz]ation|credential)"
+_NAME: Final = re.compile(_SENSITIVE, re.IGNORECASE)
+# Bounded, so that no text makes them slow.
+_ASSIGNED: Final = re.compile(
+    rf"""({_SENSITIVE}[\w-]{{0,40}}["']?\s{{0,5}}[=:]\s{{0,5}})"""
+    r"""(?:(?:bearer|basic)\s)?("[^"]{0,2000}"|'[^']{0,2000}'|["']?[^\s,;&"']+)""",
+    re.IGNORECASE,
+)
+_CREDENTIALS: Final = re.compile(r"(\w://)[^\s/@]+@")
 
 
 def hide_secrets(name: str, value: Any) -> Any:
     """The default redaction: values whose name sounds like a secret are hidden, at any depth.
 
+    In text, such as the message of an error, that is done for what follows such a name, and for user names and
+    passwords in addresses.
+
     Example:
         >>> hide_secrets("context", {"user": "ann", "api_key": "k"})
         {'user': 'ann', 'api_key': '[redacted]'}
+        >>> hide_secrets("message", "amqp://ann:pw@host refused, api_key=k-123")
+        'amqp://[redacted]@host refused, api_key=[redacted]'
     """
-    if value is not None and _SECRET.search(name):
+    if value is not None and _NAME.search(name):
         return HIDDEN
     if isinstance(value, Mapping):
         return {key: hide_secrets(str(key), item) for key, item in value.items()}
+    if isinstance(value, str):
+        return _CREDENTIALS.sub(rf"\1{HIDDEN}@", _ASSIGNED.sub(rf"\1{HIDDEN}", value))
     return [hide_secrets(name, item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
@@ -88,16 +109,24 @@ class Presenter:
             counts: whether the figures of :class:`RunFigures` are part of it; not when another event has them.
         """
         picture = self.show_run(result, blueprint)
+        figures = self.describe_figures(sum_up([header])) if counts else {}
         return {
             RUN_ID: result.run_id,
             "status": result.status,
+            **({"seconds": round(result.finished_at - result.started_at, 3)} if result.finished_at is not None else {}),
+            **({"retry_of": result.retry_of} if result.retry_of else {}),
             "outputs": self.show_value("outputs", result.outputs),
             **({"picture": dg.MetadataValue.md(picture)} if picture else {}),
             **({"failures": self.tabulate_failures([result])} if result.errors else {}),
-            **(sum_up([header]).to_metadata() if counts else {}),
+            **({"skipped_nodes": list(result.skipped_nodes[:MOST_ROWS])} if result.skipped_nodes else {}),
             "node_seconds": dg.MetadataValue.json(measure_nodes(result.timings)),
-            **({"skipped_nodes": list(result.skipped_nodes)} if result.skipped_nodes else {}),
+            # Those of many runs, so that the UI plots both in one line; a table of one run would say nothing new.
+            **{name: value for name, value in figures.items() if name in PLOTTED},
         }
+
+    def describe_figures(self, figures: RunFigures) -> dict[str, Any]:
+        """Metadata of many runs: figures, and the latest of them as a table."""
+        return figures.to_metadata(lambda reason: self.show_text("reason", reason))
 
     def tabulate_failures(self, results: Iterable[RunResult]) -> dg.TableMetadataValue:
         """What failed in runs, as a table."""
@@ -112,7 +141,7 @@ class Presenter:
                 }
                 for result in results
                 for e in result.errors
-            ],
+            ][:MOST_ROWS],
         )
 
     def name_failure(self, result: RunResult) -> str:
@@ -139,10 +168,12 @@ def picture_run(result: RunResult) -> RunPicture:
 
 
 def measure_nodes(timings: Iterable[NodeTiming]) -> dict[str, float]:
-    """Seconds spent in each node, all its executions together."""
+    """Seconds spent in each node, all its executions together; of many nodes, the slowest."""
     seconds: dict[str, float] = {}
     for timing in timings:
         if timing.finished_at is not None:
             spent = max(0.0, timing.finished_at - timing.started_at)
             seconds[timing.node_id] = round(seconds.get(timing.node_id, 0.0) + spent, 4)
-    return seconds
+    if len(seconds) <= MOST_ROWS:
+        return seconds
+    return dict(sorted(seconds.items(), key=lambda item: -item[1])[:MOST_ROWS])

@@ -38,6 +38,8 @@ JOB_NAME: Final = "start_flowcraft_runs"
 OP_NAME: Final = "start_flowcraft_runs_op"
 CHUNK: Final = 200
 MOST_IDS_SHOWN: Final = 100
+TELL_SECONDS: Final = 5.0
+"""Between two lines about the progress of a batch."""
 
 
 class StartFlowcraftRunsConfig(dg.Config):
@@ -50,8 +52,10 @@ class StartFlowcraftRunsConfig(dg.Config):
     """
 
     blueprint_id: Any = Field(default="", description="The blueprint to run.")
-    blueprint_id_other: str = Field(
-        default="", description="A blueprint that is not in the list, since it came after the location was loaded."
+    blueprint_id_other: Any = Field(
+        default="",
+        description="A blueprint that is not in the list, since it came after the location was loaded; goes before"
+        " blueprint_id.",
     )
     context: dict[str, Any] = Field(default={}, description="Initial context of the run, JSON.")
     contexts: list[dict[str, Any]] = Field(default=[], description="Contexts of a batch: one run each.")
@@ -152,9 +156,8 @@ class _Starter:
         self._config = config
         self._catalogue = catalogue
         self._presenter = presenter
-        self._blueprint_id = config.blueprint_id_other or match_blueprint_id(
-            config.blueprint_id, connection.app.blueprints
-        )
+        chosen = config.blueprint_id if config.blueprint_id_other in ("", None) else config.blueprint_id_other
+        self._blueprint_id = match_blueprint_id(chosen, connection.app.blueprints)
         self._dagster_run_id = context.run.run_id
         self._run_id = config.run_id or choose_run_id(context.instance, context.run, self._client)
 
@@ -168,7 +171,7 @@ class _Starter:
                 context.add_output_metadata({"run_id": run_id, "status": client.status(run_id).status})
                 return [run_id]
             try:
-                result = follow_run(client, run_id, self._config.timeout_seconds, context.log)
+                result = follow_run(client, run_id, self._config.timeout_seconds, context.log, self._presenter)
             except WaitTimeout as error:
                 raise dg.Failure(
                     f"{error}. It goes on; the status sensor records it when it ends.", allow_retries=False
@@ -189,11 +192,16 @@ class _Starter:
         context, client = self._context, self._client
         tags = make_tags(context.run, records=False, cancel=self._config.cancel_workflow)
         run_ids: list[str] = []
-        with self._cancelled_together(run_ids):
+        planned: list[str] = []
+        with self._cancelled_together(planned):
             for first in range(0, len(contexts), CHUNK):
+                chunk = contexts[first : first + CHUNK]
+                named = [f"{self._run_id}-{number}" for number in range(first, first + len(chunk))]
+                # Before they start: an interruption may come while some of them are stored already.
+                planned += named
                 requests = [
-                    StartRequest(self._blueprint_id, item, f"{self._run_id}-{number}", tags)
-                    for number, item in enumerate(contexts[first : first + CHUNK], first)
+                    StartRequest(self._blueprint_id, item, run_id, tags)
+                    for run_id, item in zip(named, chunk, strict=True)
                 ]
                 run_ids += client.start_many(requests)
                 context.log.info("%d of %d workflow runs started", len(run_ids), len(contexts))
@@ -205,8 +213,12 @@ class _Starter:
 
     def _wait_for_all(self, run_ids: list[str]) -> dict[str, Any]:
         deadline = time.monotonic() + self._config.timeout_seconds
+        told_at = time.monotonic()
         unsuccessful = []
         for number, run_id in enumerate(run_ids):
+            if time.monotonic() - told_at > TELL_SECONDS:
+                told_at = time.monotonic()
+                self._context.log.info("%d of %d runs have ended", number, len(run_ids))
             try:
                 result = self._client.wait(run_id, max(0.0, deadline - time.monotonic()))
             except WaitTimeout as error:
@@ -217,7 +229,7 @@ class _Starter:
                 ) from error
             if result.status != COMPLETED:
                 unsuccessful.append(result)
-        metadata = sum_up(self._client.status(run_id) for run_id in run_ids).to_metadata()
+        metadata = self._presenter.describe_figures(sum_up(self._client.status(run_id) for run_id in run_ids))
         if unsuccessful:
             metadata["failures"] = self._presenter.tabulate_failures(unsuccessful[:MOST_IDS_SHOWN])
             raise dg.Failure(

@@ -223,7 +223,7 @@ class _Tick:
         entry = self.catalogue.entries[blueprint_id]
         metadata: dict[str, Any] = {
             BATCH_ID: batch_id,
-            **figures.to_metadata(),
+            **self.presenter.describe_figures(figures),
             **self._describe_latest(figures),
             **self._describe_failures(figures),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flowcraft_dagster.blueprint.model import Blueprint
@@ -102,6 +102,7 @@ class RunResult:
         started_at, updated_at, finished_at: seconds since 1970 UTC.
         tags: labels given at the start.
         retry_of: the failed run this one goes on from.
+        child_runs: id of the run by the activation of a sub-flow; that of the last attempt.
     """
 
     run_id: str
@@ -122,6 +123,7 @@ class RunResult:
     finished_at: float | None
     tags: Mapping[str, str]
     retry_of: str | None = None
+    child_runs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_final(self) -> bool:
@@ -148,6 +150,7 @@ class RunResult:
             "finishedAt": self.finished_at,
             "tags": dict(self.tags),
             "retryOf": self.retry_of,
+            "childRuns": dict(self.child_runs),
         }
 
 
@@ -161,12 +164,15 @@ def build_result(stored: StoredRun, blueprint: Blueprint) -> RunResult:
     timings: dict[str, NodeTiming] = {}
     statuses: list[tuple[str, float]] = [("running", header.started_at)]
     edges: set[int] = set()
+    children: dict[str, str] = {}
     for facts in read_commits(stored):
         for fact in facts:
             if isinstance(fact, StatusChange):
                 statuses.append((fact.status, fact.at))
             elif isinstance(fact, (Opened, Ended)):
                 edges.update(edge.index for edge in fact.taken)
+                if isinstance(fact, Opened) and "childRunId" in fact.details:
+                    children[fact.key] = fact.details["childRunId"]
                 activation = state.find_activation(fact.key)
                 timings[fact.key] = _time(fact, fact.key if activation is None else activation.node_id)
     if header.finished_at is not None:
@@ -192,6 +198,7 @@ def build_result(stored: StoredRun, blueprint: Blueprint) -> RunResult:
         finished_at=header.finished_at,
         tags={key: value for key, value in header.tags.items() if not key.startswith("flowcraft.")},
         retry_of=header.retry_of,
+        child_runs=children,
     )
 
 

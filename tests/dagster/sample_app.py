@@ -40,8 +40,17 @@ SUM = "sum up / Grüße"
 app.add_blueprint(_chain("400", "double", "double"))
 app.add_blueprint(_chain(SUM, "double"))
 app.add_blueprint(_chain("fails", "fail"))
-app.add_blueprint(_chain("waits", "wait", "double"))
+_waits = _chain("waits", "wait", "double")
+_waits["nodes"][0]["params"] = {"eventName": "approval"}
+app.add_blueprint(_waits)
 app.add_blueprint(_chain("lingers", "linger"))
+app.add_blueprint(
+    {
+        "id": "asks in a sub-flow",
+        "nodes": [{"id": "ask", "uses": "subflow", "params": {"blueprintId": "waits"}}],
+        "edges": [],
+    }
+)
 app.add_blueprint(
     {
         "id": "parent",

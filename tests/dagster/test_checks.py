@@ -58,7 +58,21 @@ def test_the_runtime_is_judged_by_its_limits(site: Site, worker: WorkerThread) -
     assert found["no_dead_letters"].description == "1 dead letters: l1: unreadable"
     assert found["nobody_waits_long"].description.startswith("1 runs wait; longest: ")
     (wait,) = found["nobody_waits_long"].metadata["waits"].records
-    assert (wait.data["node"], wait.data["kind"]) == ("step1", "wait")
+    assert (wait.data["node"], wait.data["kind"], wait.data["for"]) == ("step1", "wait", "approval")
+
+
+def test_a_wait_in_a_sub_flow_is_listed_as_an_answer_names_it(site: Site, worker: WorkerThread) -> None:
+    run_id = site.client.start("asks in a sub-flow", {"n": 1})
+    site.client.wait_for_pause(run_id, 20)
+    (judgement,) = [
+        judgement
+        for judgement in judge_runtime(site.connection, CheckLimits())
+        if judgement.check_name == "nobody_waits_long"
+    ]
+    (wait,) = judgement.metadata["waits"].records
+
+    site.client.resume(wait.data["run"], wait.data["node"], output=21)
+    assert site.client.wait(run_id, 20).status == "completed"
 
 
 def test_lint_errors_fail_the_blueprints_check(site: Site) -> None:

@@ -28,7 +28,7 @@ def retry(site: Site, **config: Any) -> Any:
 
 
 def replay(site: Site, **config: Any) -> Any:
-    return act(site, "replay_flowcraft_dead_letters", "replay_flowcraft_dead_letters_op", **config)
+    return act(site, "replay_dead_letters", "replay_dead_letters_op", **config)
 
 
 @pytest.mark.parametrize("output", [21, {"a": [1, None]}, None, "text"])

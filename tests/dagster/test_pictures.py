@@ -14,7 +14,7 @@ from flowcraft_dagster.blueprint import RunPicture, parse_blueprint
 from flowcraft_dagster.orchestration.picture_layout import find_back_edges, lay_out
 from flowcraft_dagster.orchestration.picture_lines import BOX_HEIGHT
 from flowcraft_dagster.orchestration.pictures import MOST_NODES, draw_svg, embed_svg
-from flowcraft_dagster.orchestration.presenter import Presenter, hide_secrets
+from flowcraft_dagster.orchestration.presenter import Presenter
 
 SVG = "{http://www.w3.org/2000/svg}"
 IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
@@ -189,12 +189,3 @@ def test_the_image_is_a_data_uri_whose_title_cannot_break_the_markdown() -> None
     alternative, _, rest = text[2:].partition("](data:image/svg+xml;base64,")
     assert not set("[]()!") & set(alternative)
     assert base64.b64decode(rest.removesuffix(")")).startswith(b"<svg")
-
-
-def test_large_and_secret_values_are_cut_and_hidden() -> None:
-    shown = Presenter(max_bytes=50).show_value("outputs", {"text": "x" * 100})
-    secret = Presenter().show_value("outputs", {"a": {"password": "p"}, "b": [{"Authorization": "t"}]})
-
-    assert len(str(shown.value)) < 150
-    assert secret.value == {"a": {"password": "[redacted]"}, "b": [{"Authorization": "[redacted]"}]}
-    assert hide_secrets("token", None) is None

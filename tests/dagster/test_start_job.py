@@ -42,6 +42,13 @@ def test_a_number_and_its_text_launch_the_same_blueprint(site: Site, worker: Wor
     assert site.client.result(run_id).outputs == {"step1": 10, "step2": 20}
 
 
+@pytest.mark.parametrize("other", [400, "400"])
+def test_a_blueprint_that_is_not_in_the_list_is_named_beside_it(site: Site, worker: WorkerThread, other: Any) -> None:
+    result = launch(site, blueprint_id_other=other, context={"n": 5})
+
+    assert site.client.result(result.run_id).blueprint_id == "400"
+
+
 def test_the_offered_config_launches_as_it_is(site: Site, worker: WorkerThread) -> None:
     result = site.run_job(JOB)
 
@@ -56,6 +63,8 @@ def test_the_run_is_materialized_with_its_result_and_picture(site: Site, worker:
     assert record.asset_materialization is not None
     metadata = record.asset_materialization.metadata
     assert metadata["run_id"].value == result.run_id
+    # What an operator looks for first comes first.
+    assert list(metadata)[:5] == ["run_id", "status", "seconds", "outputs", "picture"]
     assert metadata["outputs"].value == {"step1": 10, "step2": 20}
     assert (metadata["runs"].value, metadata["completed"].value, metadata["failed"].value) == (1, 1, 0)
     assert str(metadata["picture"].value).startswith("![")
@@ -165,6 +174,44 @@ def test_an_interrupted_step_cancels_or_keeps_its_workflow(
         assert client.status(header.run_id).status == "running"
         client.cancel(header.run_id)
         client.wait(header.run_id, 20)
+
+
+def test_an_interrupted_batch_cancels_what_was_started_by_then(
+    site: Site, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = site.client
+    start_many = client.start_many
+
+    def interrupted(requests: Any) -> list[str]:
+        start_many(requests)
+        # Before the step has heard of it.
+        raise dg.DagsterExecutionInterruptedError
+
+    monkeypatch.setattr(client, "start_many", interrupted)
+    assert not launch(site, blueprint_id="lingers", contexts=[{"n": n} for n in range(3)]).success
+
+    headers = client.runs()
+    assert len(headers) == 3
+    assert {client.wait(header.run_id, 20).status for header in headers} == {"cancelled"}
+
+
+def test_a_start_that_is_stored_after_the_interruption_is_cancelled_too(
+    site: Site, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = site.client
+    start = client.start
+    late: list[Any] = []
+
+    def interrupted(*arguments: Any, **named: Any) -> str:
+        late.append(lambda: start(*arguments, **named))
+        raise dg.DagsterExecutionInterruptedError
+
+    monkeypatch.setattr(client, "start", interrupted)
+    monkeypatch.setattr("flowcraft_dagster.orchestration.following.time.sleep", lambda seconds: late.pop()())
+    assert not launch(site, blueprint_id="lingers", context={"n": 1}).success
+
+    (header,) = client.runs()
+    assert client.wait(header.run_id, 20).status == "cancelled"
 
 
 @dataclass
