@@ -19,18 +19,21 @@ def build_flowcraft_run_failure_sensors(
     *,
     jobs: Sequence[Any] | None = None,
     name: str = "flowcraft_run_failure_sensor",
+    minimum_interval_seconds: int = 15,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
 ) -> list[dg.SensorDefinition]:
     """Sensors that cancel the workflows of Dagster runs that were killed.
 
     A Dagster run whose step ended by itself has decided about its workflow: one that only ran out of time lets it go
     on. So only runs without a failed step count, and workflows that were started with ``cancel_workflow: false`` are
-    kept. Dagster notices a killed run only with run monitoring (``run_monitoring: {enabled: true}`` in
-    ``dagster.yaml``). A tick handles at most five runs, Dagster's default.
+    kept. A killed process is noticed by the code server that started it; when that is gone too, or runs are launched
+    elsewhere, only by run monitoring (``run_monitoring: {enabled: true}`` in ``dagster.yaml``). A tick handles at most
+    five runs, Dagster's default.
 
     Args:
         jobs: whose runs to watch; None for all of the location.
         name: the sensors' name; the second one adds ``_cancelled``.
+        minimum_interval_seconds: between two ticks.
         default_status: whether they run without a click.
     """
     monitored = None if jobs is None else list(jobs)
@@ -38,6 +41,7 @@ def build_flowcraft_run_failure_sensors(
     @dg.run_failure_sensor(
         name=name,
         monitored_jobs=monitored,
+        minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
         description="Cancels workflow runs whose Dagster run was killed.",
     )
@@ -50,6 +54,7 @@ def build_flowcraft_run_failure_sensors(
         run_status=dg.DagsterRunStatus.CANCELED,
         name=f"{name}_cancelled",
         monitored_jobs=monitored,
+        minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
         description="Cancels workflow runs whose Dagster run was cancelled by force.",
     )
