@@ -48,10 +48,15 @@ class Reader:
         return self._guard(question, self._here)
 
     async def ask_apart(self, question: Callable[[sqlite3.Connection], R]) -> R:
-        """Run a function that may take a while over the connection of the reading thread. Raises as ``read`` does."""
+        """Run a function that may take a while over the connection of the reading thread. Raises as ``read`` does.
+
+        All its statements see the file as it stood at one moment: a run that ends meanwhile is not met twice.
+        """
         if self._here is None:
             raise StoreUnavailable("the backend is not open", store=STORE)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._guard, question, self._there)
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, self._guard, lambda connection: _ask_at_one_moment(connection, question), self._there
+        )
 
     async def close(self) -> None:
         """Finish what is being read and close both connections."""
@@ -69,3 +74,13 @@ class Reader:
             if failure is None:
                 raise
             raise failure from error
+
+
+def _ask_at_one_moment(connection: sqlite3.Connection, question: Callable[[sqlite3.Connection], R]) -> R:
+    connection.execute("BEGIN")
+    try:
+        return question(connection)
+    finally:
+        # An error of the storage may have ended it already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

@@ -252,6 +252,32 @@ async def test_listings_read_no_table_from_end_to_end(backend: EmbeddedBackend, 
     assert all("USING INDEX" in plan for plan in scans), scans
 
 
+async def test_a_run_that_ends_while_runs_are_listed_is_listed_once(backend: EmbeddedBackend) -> None:
+    header = await new_run(backend.state)
+    loop = asyncio.get_running_loop()
+
+    class Interrupted:
+        """A connection on which the run ends after the first statement: the one for live runs."""
+
+        def __init__(self, connection: sqlite3.Connection) -> None:
+            self._connection = connection
+            self._statements = 0
+
+        def execute(self, sql: str, values: Sequence[Any]) -> sqlite3.Cursor:
+            self._statements += 1
+            if self._statements == 2:
+                ending = backend.state.commit(next_commit(header, "end/a", status=COMPLETED))
+                asyncio.run_coroutine_threadsafe(ending, loop).result(10.0)
+            return self._connection.execute(sql, values)
+
+    def list_runs(connection: sqlite3.Connection) -> list[str]:
+        interrupted: Any = Interrupted(connection)
+        return [found.status for found in list_from(interrupted, RunQuery())]
+
+    assert await backend.session.reader.ask_apart(list_runs) == ["running"]
+    assert [found.status for found in await backend.index.list_runs(RunQuery())] == ["completed"]
+
+
 def _explain_listing(connection: sqlite3.Connection, query: RunQuery) -> list[str]:
     statements: list[str] = []
     connection.set_trace_callback(statements.append)
