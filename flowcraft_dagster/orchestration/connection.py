@@ -28,7 +28,9 @@ SERVER_LAG_SECONDS: Final = 10.0
 """Workers on several machines have clocks of their own, and write the list after the run."""
 
 _apps: dict[str, Flowcraft] = {}
-_live: dict[tuple[int, str, str], Connection] = {}
+# By process, app and settings. The app itself and not its name: one app may be known under several names, and a second
+# client for it would be a second connection. A connection holds its app, so that no other one takes its id.
+_live: dict[tuple[int, int, str], Connection] = {}
 _lock = threading.RLock()
 
 
@@ -68,14 +70,20 @@ def register_app(app: Flowcraft) -> str:
     Returns:
         The name to give to a resource. It is the same in every process that loads the same definitions.
     """
-    if app.location is not None:
-        name = app.location
-    else:
-        content = "\n".join(f"{key} {blueprint.content_hash}" for key, blueprint in sorted(app.blueprints.items()))
-        name = f"object:{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    name = app.location or _name_by_content(app)
     with _lock:
+        number = 1
+        # Apps with the same blueprints may have different nodes.
+        while app.location is None and _apps.get(name, app) is not app:
+            number += 1
+            name = f"{_name_by_content(app)}-{number}"
         _apps[name] = app
     return name
+
+
+def _name_by_content(app: Flowcraft) -> str:
+    content = "\n".join(f"{key} {blueprint.content_hash}" for key, blueprint in sorted(app.blueprints.items()))
+    return f"object:{hashlib.sha256(content.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
 
 
 def find_app(target: str) -> Flowcraft:
@@ -100,14 +108,15 @@ def connect(target: str, variables: Mapping[str, str]) -> Connection:
         AppLoadError, SettingsError: the configuration cannot be used.
         InfrastructureError: the store or queue is away; a later call tries again.
     """
+    app = find_app(target)
     environment = {**os.environ, **variables}
     content = "\n".join(f"{k}={v}" for k, v in sorted(environment.items()) if k.startswith(SETTING_PREFIXES))
     # A forked child has no thread of its parent's client, so it makes one of its own.
-    key = (os.getpid(), target, hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest())
+    key = (os.getpid(), id(app), hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest())
     with _lock:
         connection = _live.get(key)
         if connection is None:
-            app, settings = find_app(target), Settings.from_env(environment)
+            settings = Settings.from_env(environment)
             connection = _live[key] = Connection(app, settings, app.client(settings))
         connection.call(_open())
         return connection

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dagster as dg
 import pytest
 from dagster import OpExecutionContext
 
+from flowcraft_dagster.app import Flowcraft, load_app
 from flowcraft_dagster.errors import AppLoadError, SettingsError, StorageReadOnly
-from flowcraft_dagster.orchestration.connection import connect, count_connections
+from flowcraft_dagster.orchestration.connection import connect, count_connections, find_app, register_app
 from flowcraft_dagster.orchestration.resources import (
     EmbeddedStoreResource,
     EnvironmentBackendResource,
@@ -26,6 +31,35 @@ def test_a_hundred_ticks_share_one_connection(site: Site) -> None:
         assert site.tick("flowcraft_run_request_sensor").skip_message == "no new requests"
 
     assert count_connections() == 1
+
+
+def make_app(node: Callable[[Any], Any]) -> Flowcraft:
+    return Flowcraft({"id": "one", "nodes": [{"id": "a", "uses": "named"}]}, nodes={"named": node})
+
+
+def test_an_app_that_is_given_and_named_has_one_connection(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app(lambda ctx: None)
+    given = register_app(app)
+    # As a module of the location would be.
+    monkeypatch.setitem(sys.modules, "app_of_a_module", SimpleNamespace(app=app))
+    named = register_app(load_app("app_of_a_module:app"))
+
+    assert given.startswith("object:")
+    assert named == "app_of_a_module:app"
+    assert find_app(given) is find_app(named) is app
+    backend = EmbeddedStoreResource(home=str(site.home))
+    first, second = (FlowcraftClientResource(app=name, backend=backend).connect() for name in (given, named))
+    assert first is second
+
+
+def test_apps_with_the_same_blueprints_keep_their_own_nodes(site: Site) -> None:
+    apps = [make_app(lambda ctx: "first"), make_app(lambda ctx: "second")]
+    names = [register_app(app) for app in apps]
+
+    assert [register_app(app) for app in apps] == names
+    assert [find_app(name) for name in names] == apps
+    backend = EmbeddedStoreResource(home=str(site.home))
+    assert [FlowcraftClientResource(app=name, backend=backend).connect().app for name in names] == apps
 
 
 def test_settings_come_from_fields_and_from_the_environment(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
