@@ -161,7 +161,7 @@ def test_an_interrupted_step_cancels_or_keeps_its_workflow(
         raise dg.DagsterExecutionInterruptedError
 
     monkeypatch.setattr(client, "wait", interrupted)
-    result = launch(site, blueprint_id="lingers", context={"n": 1}, cancel_workflow=cancel)
+    result = launch(site, blueprint_id="lingers", context={"n": 1}, timeout_seconds=20.0, cancel_workflow=cancel)
 
     assert not result.success
     # Dagster repeats a cancelled step that has a retry policy.
