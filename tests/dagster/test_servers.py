@@ -116,20 +116,24 @@ def servers(
         ),
         coordination=RedisCoordinationResource(url=dg.EnvVar("REDIS_URL"), prefix=name),
     )
-    resource = FlowcraftClientResource(app=SAMPLE_APP, backend=backend).process_config_and_initialize()
     definitions = build_flowcraft_definitions(
         SAMPLE_APP, backend=backend, status_options=StatusSensorOptions(safety_lag_seconds=0.0)
     )
-    variables = resource.backend.list_variables()
-    settings = Settings.from_env({**stack, **variables})
-    site = Site(sample_app, settings.home, resource, definitions, sample_catalogue(), instance)
-    connection = resource.connect()
-    connection.call(connection.backend.create_schema())
-    worker = WorkerThread(sample_app, settings)
-    worker.start()
-    yield site
-    worker.stop()
+    with FlowcraftClientResource(app=SAMPLE_APP, backend=backend).process_config_and_initialize_cm() as resource:
+        settings = Settings.from_env({**stack, **resource.backend.list_variables()})
+        site = Site(sample_app, settings.home, resource, definitions, sample_catalogue(), instance)
+        connection = resource.connect()
+        connection.call(connection.backend.create_schema())
+        worker = WorkerThread(sample_app, settings)
+        worker.start()
+        yield site
+        worker.stop()
     close_connections()
+
+
+def count_runs(event: dg.AssetMaterialization) -> int:
+    figure: Any = event.metadata["runs"].value
+    return int(figure)
 
 
 @pytest.mark.kafka
@@ -159,9 +163,7 @@ def test_launches_requests_status_and_reconciliation_on_real_servers(servers: Si
     while shown < 20 and time.monotonic() < deadline:
         tick = servers.tick("flowcraft_status_sensor", cursor)
         cursor = tick.cursor
-        shown += sum(
-            event.metadata["runs"].value for event in tick.asset_events if isinstance(event, dg.AssetMaterialization)
-        )
+        shown += sum(count_runs(event) for event in tick.asset_events if isinstance(event, dg.AssetMaterialization))
     assert shown == 20
 
     reconciled = servers.run_job("reconcile_flowcraft_runs")
