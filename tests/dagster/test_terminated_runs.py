@@ -96,7 +96,7 @@ def end(client: Client, workflow_id: str) -> None:
 
 
 def test_terminating_the_run_cancels_the_workflow_within_two_seconds(site: Site, client: Client) -> None:
-    took = []
+    took: list[float] = []
     while not took or (min(took) > CANCEL_SECONDS and len(took) < TRIES):
         run_id = launch(site, client)
         began = time.time()
