@@ -43,7 +43,7 @@ class RuntimeOptions:
 
     concurrency: int = 100
     run_concurrency: int = 100
-    max_lanes: int = 500
+    max_lanes: int = 128
     threads: int = 32
     max_abandoned_threads: int = 32
     durability: Durability = "node"

@@ -241,7 +241,7 @@ class Worker:
     async def _fetch(self) -> None:
         limit = self._parts.options.max_lanes
         while not self._stopping.is_set():
-            deliveries = await self._consumer.fetch(limit)
+            deliveries = await self._consumer.fetch(max(1, limit - len(self._lanes)))
             for delivery in deliveries:
                 self._take(delivery)
             self._balance()
