@@ -15,6 +15,7 @@ from flowcraft_dagster.backends.cassandra.session import CassandraSession
 from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
 from flowcraft_dagster.backends.cassandra.state import CassandraStateStore
 from flowcraft_dagster.backends.cassandra.workers import CassandraWorkerRegistry
+from flowcraft_dagster.backends.copies import are_remote, count_copies, warn_of_keyspace, warn_of_topics
 from flowcraft_dagster.backends.environment import read_settings
 from flowcraft_dagster.backends.kafka.admin import KafkaAdmin
 from flowcraft_dagster.backends.kafka.letters import KafkaDeadLetters
@@ -152,18 +153,21 @@ class KafkaBackend:
         try:
             cluster = await self._admin.describe_cluster()
             details = [f"{cluster} at {self._kafka.describe()}"]
+            copies: list[tuple[str, int]] = []
             for topic in (self._kafka.jobs_topic, self._kafka.letters_topic, self._kafka.requests_topic):
                 facts = await self._admin.describe_topic(topic)
                 if facts is None:
                     detail = f"{cluster}; topic {topic} does not exist: make it with 'flowcraft-dagster init'"
                     return HealthReport("kafka", False, detail)
+                copies.append((topic, facts.replication))
                 details.append(f"{topic}: {len(facts.partitions)} partition(s) x {facts.replication}")
                 if topic == self._kafka.jobs_topic and len(facts.partitions) == 1:
                     details.append("one partition serves one worker; for more: kafka-topics.sh --alter --partitions 12")
             details.append(f"lag {await self.jobs.measure_lag()}")
         except FlowcraftError as error:
             return HealthReport("kafka", False, f"{self._kafka.describe()}: {error}. {error.hint}")
-        return HealthReport("kafka", True, "; ".join(details))
+        hosts = [broker.rpartition(":")[0] for broker in self._kafka.brokers]
+        return HealthReport("kafka", True, "; ".join(details), warn_of_topics(copies) if are_remote(hosts) else None)
 
     async def _check_cassandra(self) -> HealthReport:
         was_open = self._session.is_open
@@ -171,6 +175,7 @@ class KafkaBackend:
             await self._session.open()
             missing = await self._session.check_layout()
             server = await self._session.describe_server()
+            warning = await self._look_at_copies()
         except FlowcraftError as error:
             return HealthReport("cassandra", False, f"{error}. {error.hint}")
         finally:
@@ -182,7 +187,26 @@ class KafkaBackend:
             detail = f"{server} at {place}; missing tables: {names}. Make them with 'flowcraft-dagster init'"
             return HealthReport("cassandra", False, detail)
         figures = f"{self._session.requests} requests, {self._session.unanswered} of them unanswered at first"
-        return HealthReport("cassandra", True, f"{server} at {place}; {figures}")
+        return HealthReport("cassandra", True, f"{server} at {place}; {figures}", warning)
+
+    async def _look_at_copies(self) -> str | None:
+        """Whether acknowledged commits may be lost with one node; a developer's own machine is not asked."""
+        settings = self._session.settings
+        if settings.secure_connect_bundle is None and not are_remote(settings.contact_points):
+            return None
+        query = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = %s"
+        rows = await self._session.run_cql(query, (settings.keyspace,))
+        if not rows:
+            return None
+        try:
+            found = await self._session.run_cql(
+                "SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'"
+            )
+        except FlowcraftError:
+            # Not there before release 4, and not everybody may read it.
+            found = []
+        sync = found[0][0] if found else None
+        return warn_of_keyspace(settings.keyspace, count_copies(rows[0][0]), sync)
 
     async def _check_redis(self) -> HealthReport:
         trouble = await self.coordination.check_health()

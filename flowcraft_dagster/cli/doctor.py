@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
@@ -39,11 +39,18 @@ class Check:
         name: what.
         ok: whether work can go on.
         detail: figures, or what is wrong and what to do; one line without secrets.
+        warning: what may go wrong later; None when there is nothing to warn of.
     """
 
     name: str
     ok: bool
     detail: str
+    warning: str | None = None
+
+    @property
+    def verdict(self) -> str:
+        """In one word."""
+        return "FAILED" if not self.ok else "WARNING" if self.warning else "ok"
 
 
 @click.command(
@@ -55,7 +62,10 @@ class Check:
 )
 @json_option
 def doctor(as_json: bool) -> int:
-    """Check settings, servers, workers, queue, dead letters and clock. Exit code 1 when something is not well."""
+    """Check settings, servers, workers, queue, dead letters and clock. Exit code 1 when something is not well.
+
+    A WARNING is about what may go wrong later, such as a keyspace with a single copy; it leaves the exit code at 0.
+    """
     settings = Settings.from_env()
     checks, workers = asyncio.run(examine(settings))
     is_well = all(check.ok for check in checks)
@@ -65,7 +75,7 @@ def doctor(as_json: bool) -> int:
             {
                 "ok": is_well,
                 "settings": settings.describe(),
-                "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks],
+                "checks": [asdict(check) for check in checks],
                 "workers": [worker_to_json(worker) for worker in workers],
                 "versions": versions,
             }
@@ -77,7 +87,8 @@ def doctor(as_json: bool) -> int:
     show_fields([("options", ", ".join(f"{name}={value}" for name, value in options.items()))])
     click.echo()
     show_table(
-        ["CHECK", "", "DETAIL"], [[check.name, "ok" if check.ok else "FAILED", check.detail] for check in checks]
+        ["CHECK", "", "DETAIL"],
+        [[check.name, check.verdict, check.warning or check.detail] for check in checks],
     )
     click.echo()
     click.echo(", ".join(f"{name} {version}" for name, version in versions.items()))
@@ -123,7 +134,8 @@ async def examine(settings: Settings) -> tuple[list[Check], list[WorkerRecord]]:
     except FlowcraftError as error:
         is_open = False
         checks.append(Check(backend.name, False, describe_error(error)))
-    checks.extend(Check(report.name, report.ok, report.detail) for report in await backend.check_health())
+    reports = await backend.check_health()
+    checks.extend(Check(report.name, report.ok, report.detail, report.warning) for report in reports)
     if is_open:
         async for check in _examine_work(backend, settings, workers):
             checks.append(check)

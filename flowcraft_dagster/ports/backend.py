@@ -20,11 +20,13 @@ class HealthReport:
         name: for example ``cassandra``.
         ok: whether work can go on.
         detail: one line without secrets: versions and figures, or what is wrong and what to do.
+        warning: what may go wrong later, in one line; None when there is nothing to warn of.
     """
 
     name: str
     ok: bool
     detail: str
+    warning: str | None = None
 
 
 class Backend(Protocol):
