@@ -215,7 +215,7 @@ async def _bury(
         value=request.value,
         headers={},
         source=f"{LETTER_SOURCE}{topic_id}/{request.partition}/{request.offset}",
-        reason=one_line(f"{error} {error.hint}".strip())[:MAX_REASON_LENGTH],
+        reason=one_line(f"{error}. {error.hint}".strip())[:MAX_REASON_LENGTH],
         at=now,
     )
     await client.backend.dead_letters.add_letter(letter)
