@@ -88,7 +88,7 @@ def show_letter(letter_id: str, raw: bool, as_json: bool) -> int:
 @click.option("--all", "everything", is_flag=True, help="All letters.")
 @json_option
 def replay_letters(letter_ids: tuple[str, ...], everything: bool, as_json: bool) -> int:
-    """Send the original bytes of letters to the queue again and drop the letters."""
+    """Send letters to the queue again and drop them."""
     _check_choice(letter_ids, everything)
     return _show_outcome("replayed", asyncio.run(_replay(letter_ids, everything)), as_json)
 

@@ -49,7 +49,7 @@ class JsonValue(_Type):
             return value
         origin, data = self._read(value, param, ctx)
         try:
-            document = _decode(data)
+            document = read_json(data)
         except ValueError as error:
             where = f" in '{origin}'" if origin else ""
             self.fail(f"not JSON{where}: {error}.", param, ctx)
@@ -118,7 +118,8 @@ class Seconds(_Type):
         return seconds
 
 
-def _decode(data: bytes) -> Any:
+def read_json(data: bytes) -> Any:
+    """Read JSON strictly, but with lone surrogates. Raises ValueError or RecursionError."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:

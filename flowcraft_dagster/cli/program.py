@@ -36,6 +36,7 @@ SECTIONS = {
     },
     "Runs": {
         "start": CommandPlace(f"{_HERE}.runs:start", "Start a run; workers execute it."),
+        "request": CommandPlace(f"{_HERE}.run_requests:request", "Ask Dagster for a run, by the request queue."),
         "status": CommandPlace(f"{_HERE}.runs:status", "Show a run: status, outputs, what it waits for."),
         "runs": CommandPlace(f"{_HERE}.runs:runs", "List runs, the latest first."),
         "resume": CommandPlace(f"{_HERE}.answers:resume", "Answer a node that waits."),

@@ -60,6 +60,16 @@ class Client:
         """Start several runs."""
         return self.call(self.asynchronous.start_many(requests))
 
+    def request(
+        self, blueprint_id: str, context: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> str:
+        """Ask Dagster to start a run, by the request queue, and return the id that the run will have."""
+        return self.request_many([StartRequest(blueprint_id, context or {}, run_id)])[0]
+
+    def request_many(self, requests: Sequence[StartRequest]) -> list[str]:
+        """Ask Dagster to start several runs."""
+        return self.call(self.asynchronous.request_many(requests))
+
     def status(self, run_id: str) -> RunHeader:
         """The run's header."""
         return self.call(self.asynchronous.status(run_id))

@@ -6,7 +6,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from flowcraft_dagster.blueprint.model import Blueprint
@@ -37,28 +37,13 @@ from flowcraft_dagster.runtime.faults import FaultPoint, pass_point
 from flowcraft_dagster.runtime.messages import JobMessage, encode_job, is_run_id
 from flowcraft_dagster.runtime.options import RuntimeOptions
 from flowcraft_dagster.runtime.result import OpenWait, RunResult, build_result, find_open_waits
+from flowcraft_dagster.runtime.start_request import StartRequest as StartRequest
+from flowcraft_dagster.runtime.start_request import encode_request
 from flowcraft_dagster.runtime.submission import hash_input, save_blueprint_once
 
 ANSWERABLE = frozenset({"wait", "webhook"})
 FIRST_POLL_SECONDS = 0.005
 LONGEST_POLL_SECONDS = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class StartRequest:
-    """A run to start.
-
-    Attributes:
-        blueprint_id: which blueprint.
-        context: initial context, JSON.
-        run_id: idempotency key of the start; made up when None.
-        tags: labels to find it by.
-    """
-
-    blueprint_id: str
-    context: Mapping[str, Any] = field(default_factory=dict)
-    run_id: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 class AsyncClient:
@@ -115,6 +100,37 @@ class AsyncClient:
         await self.backend.jobs.send([job for job in jobs if job is not None])
         return [header.run_id for _, header, _ in prepared]
 
+    async def request_many(self, requests: Sequence[StartRequest]) -> list[str]:
+        """Ask for runs by the request queue: Dagster starts them, seconds later.
+
+        Nothing needs to know the blueprints here. Each request is sent with a run id, made up where it has none, so
+        that its run can be looked for; the same id sent twice is one run.
+
+        Args:
+            requests: without tags, which requests do not carry.
+
+        Returns:
+            The run ids. There is no such run before Dagster has started it.
+
+        Raises:
+            SerializationError, SizeLimitExceeded: a context is no JSON or over its limit, and nothing was sent; or one
+                is over the limit of the queue.
+            SettingsError: a run id or blueprint id is none, or there are tags; nothing was sent.
+            QueueUnavailable: some may not have been sent; the same requests with the same run ids may be repeated.
+        """
+        values: list[bytes] = []
+        run_ids: list[str] = []
+        for request in requests:
+            if request.tags:
+                raise SettingsError("are not carried by requests; start the run to give it some", name="tags")
+            if not isinstance(request.blueprint_id, str) or not request.blueprint_id:
+                raise SettingsError("is not text", name="blueprint_id")
+            self._encode_context(request)
+            run_ids.append(self._choose_run_id(request))
+            values.append(encode_request(replace(request, run_id=run_ids[-1])))
+        await self.backend.requests.send_requests(values)
+        return run_ids
+
     async def _create(self, blueprint: Blueprint, header: RunHeader, context: bytes) -> Message | None:
         existing = await self.backend.state.create_run(header, context)
         await pass_point(FaultPoint.AFTER_START_CREATED)
@@ -170,14 +186,8 @@ class AsyncClient:
         if blueprint is None:
             known = ", ".join(sorted(self.blueprints)) or "none"
             raise UnknownBlueprint(blueprint_id=request.blueprint_id, known=known)
-        if not isinstance(request.context, Mapping):
-            raise SerializationError(" where an object is needed", path="context", kind=type(request.context).__name__)
-        context = encode(dict(request.context), "context")
-        if len(context) > self._options.max_context_bytes:
-            raise SizeLimitExceeded(what="context", size=len(context), limit=self._options.max_context_bytes)
-        run_id = request.run_id if request.run_id is not None else str(uuid.UUID(int=self._dice.getrandbits(128)))
-        if not is_run_id(run_id):
-            raise SettingsError("is not text of 1 to 200 printable characters", name="run_id")
+        context = self._encode_context(request)
+        run_id = self._choose_run_id(request)
         now = self._clock.now()
         header = RunHeader(
             run_id=run_id,
@@ -193,6 +203,20 @@ class AsyncClient:
             tags=dict(request.tags),
         )
         return blueprint, header, context
+
+    def _encode_context(self, request: StartRequest) -> bytes:
+        if not isinstance(request.context, Mapping):
+            raise SerializationError(" where an object is needed", path="context", kind=type(request.context).__name__)
+        context = encode(dict(request.context), "context")
+        if len(context) > self._options.max_context_bytes:
+            raise SizeLimitExceeded(what="context", size=len(context), limit=self._options.max_context_bytes)
+        return context
+
+    def _choose_run_id(self, request: StartRequest) -> str:
+        run_id = request.run_id if request.run_id is not None else str(uuid.UUID(int=self._dice.getrandbits(128)))
+        if not is_run_id(run_id):
+            raise SettingsError("is not text of 1 to 200 printable characters", name="run_id")
+        return run_id
 
     @staticmethod
     def _compare(existing: RunHeader, wanted: RunHeader) -> None:

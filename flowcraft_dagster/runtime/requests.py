@@ -1,19 +1,15 @@
-"""Requests to start runs, as they lie in the request queue: how they are read, and the run ids made of their place."""
+"""Requests to start runs, as they lie in the request queue: how they become runs, with ids made of their place."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-import orjson
-
-from flowcraft_dagster.engine.json_codec import encode
 from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, MessageError, RequestsLost, one_line
 from flowcraft_dagster.ports.records import DeadLetter, RequestRange, RunRequest
-from flowcraft_dagster.runtime.client import AsyncClient, StartRequest
-from flowcraft_dagster.runtime.messages import is_run_id
+from flowcraft_dagster.runtime.client import AsyncClient
+from flowcraft_dagster.runtime.start_request import StartRequest, decode_request
+from flowcraft_dagster.runtime.start_request import encode_request as encode_request
 
 LETTER_SOURCE = "requests/"
 """Beginning of the ``source`` of dead letters that were requests: they are replayed to the request queue."""
@@ -22,63 +18,6 @@ CHUNK = 100
 """Requests that are read and started at a time. Each may have a megabyte."""
 MAX_REASON_LENGTH = 2000
 """A reason may name what the request named, and that may be long."""
-
-
-def encode_request(request: StartRequest) -> bytes:
-    """A request as it is sent: ``{"blueprintId", "context", "runId"?}``.
-
-    Raises:
-        SerializationError: the context is not JSON.
-    """
-    document: dict[str, Any] = {"blueprintId": request.blueprint_id, "context": dict(request.context)}
-    if request.run_id is not None:
-        document["runId"] = request.run_id
-    return encode(document, "request")
-
-
-def decode_request(value: bytes) -> StartRequest:
-    """Read a request.
-
-    Args:
-        value: JSON; ``blueprintId`` may be a whole number, ``context`` and ``runId`` may be absent.
-
-    Raises:
-        MessageError: it is none; says why.
-
-    Example:
-        >>> decode_request(b'{"blueprintId": 400, "context": {"n": 1}}').blueprint_id
-        '400'
-    """
-    document = _read_json(value)
-    if not isinstance(document, dict):
-        raise MessageError("not a JSON object")
-    blueprint_id, context, run_id = (document.get(name) for name in ("blueprintId", "context", "runId"))
-    if isinstance(blueprint_id, int) and not isinstance(blueprint_id, bool):
-        blueprint_id = str(blueprint_id)
-    if not isinstance(blueprint_id, str) or not blueprint_id:
-        raise MessageError("'blueprintId' is not text")
-    if not isinstance(context, (Mapping, type(None))):
-        raise MessageError("'context' is not an object")
-    if run_id is not None and not is_run_id(run_id):
-        raise MessageError("'runId' is not text of 1 to 200 printable characters")
-    return StartRequest(blueprint_id, context or {}, run_id)
-
-
-def _read_json(value: bytes) -> Any:
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        refused = error
-    try:
-        # Lone surrogates are legal in JavaScript's strings and refused by the fast reader. This one takes more than
-        # JSON: other encodings, which are therefore decoded here, and words for numbers that are none.
-        return json.loads(value.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise MessageError(f"not JSON ({refused.msg})") from None
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON value")
 
 
 def name_request(topic_id: str, request: RunRequest) -> str:

@@ -20,7 +20,9 @@ from flowcraft_dagster.errors import (
     UnknownBlueprint,
     WaitTimeout,
 )
+from flowcraft_dagster.ports.records import RunQuery
 from flowcraft_dagster.runtime.client import StartRequest
+from flowcraft_dagster.runtime.start_request import decode_request
 from flowcraft_dagster.testing.simulation import SimulatedCluster
 from tests.unit.runtime.stage import flow, make_app, node, play
 
@@ -258,3 +260,52 @@ def test_the_waits_of_a_child_are_listed_with_their_path() -> None:
         assert result.context["at"] == "2024-01-02T00:00:00.000Z"
 
     play(make_app(*APP), story)
+
+
+async def read_requests(cluster: SimulatedCluster) -> list[bytes]:
+    queue = cluster.client.backend.requests
+    ranges = await queue.find_ranges({}, None, 100)
+    return [request.value for piece in ranges for request in await queue.read_requests(piece)]
+
+
+def test_a_request_has_the_form_of_the_queue_and_a_run_id() -> None:
+    async def story(cluster: SimulatedCluster) -> None:
+        moment = datetime.datetime(2025, 1, 31, tzinfo=datetime.timezone.utc)
+        requests = [
+            StartRequest("not known here", {"n": 1, "at": moment, "text": "\ud800"}, "mine"),
+            StartRequest("main", {}),
+        ]
+        given, made_up = await cluster.client.request_many(requests)
+        values = await read_requests(cluster)
+
+        assert given == "mine"
+        # As the same context is stored by a start.
+        assert values[0] == (
+            b'{"blueprintId":"not known here","context":{"n":1,"at":"2025-01-31T00:00:00.000Z","text":"\\ud800"},'
+            b'"runId":"mine"}'
+        )
+        assert decode_request(values[1]) == StartRequest("main", {}, made_up)
+        assert await cluster.client.runs(RunQuery()) == ()
+
+    play(make_app(*APP), story)
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        (StartRequest("main", {"n": object()}), SerializationError),
+        (StartRequest("main", [1]), SerializationError),  # type: ignore[arg-type]
+        (StartRequest("main", {"n": "x" * 5000}), SizeLimitExceeded),
+        (StartRequest("main", {}, ""), SettingsError),
+        (StartRequest("main", {}, None, {"team": "a"}), SettingsError),
+        (StartRequest(""), SettingsError),
+        (StartRequest(400), SettingsError),  # type: ignore[arg-type]
+    ],
+)
+def test_a_request_that_cannot_be_is_refused_and_none_is_sent(request_: StartRequest, error: type[Exception]) -> None:
+    async def story(cluster: SimulatedCluster) -> None:
+        with pytest.raises(error):
+            await cluster.client.request_many([StartRequest("main"), request_])
+        assert await read_requests(cluster) == []
+
+    play(make_app(*APP), story, max_context_bytes=1000)
