@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from flowcraft_dagster.engine.values import UNDEFINED
+from flowcraft_dagster.errors import InfrastructureError
 from flowcraft_dagster.ports.records import RunHeader, RunQuery
 from flowcraft_dagster.runtime.client import AsyncClient, StartRequest
 from flowcraft_dagster.runtime.portal import Portal
@@ -18,7 +19,7 @@ T = TypeVar("T")
 class Client:
     """Starts and follows runs; see :class:`~flowcraft_dagster.runtime.client.AsyncClient` for what is raised.
 
-    The backend is opened with the first call, and opened again after a failure.
+    The backend is opened with the first call, and looked after again by the call that follows a failure.
 
     Example:
         >>> with app.client() as client:  # doctest: +SKIP
@@ -29,21 +30,27 @@ class Client:
     def __init__(self, client: AsyncClient) -> None:
         self.asynchronous = client
         self._portal = Portal()
-        self._is_open = False
+        self._is_ready = False
+        self._was_opened = False
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the client's event loop, with the backend open."""
         return self._portal.call(self._with_backend(work))
 
     async def _with_backend(self, work: Coroutine[Any, Any, T]) -> T:
-        if not self._is_open:
+        if not self._is_ready:
+            self._was_opened = True
             try:
                 await self.asynchronous.backend.open()
             except BaseException:
                 work.close()
                 raise
-            self._is_open = True
-        return await work
+            self._is_ready = True
+        try:
+            return await work
+        except InfrastructureError:
+            self._is_ready = False
+            raise
 
     def start(
         self,
@@ -60,9 +67,7 @@ class Client:
         """Start several runs."""
         return self.call(self.asynchronous.start_many(requests))
 
-    def request(
-        self, blueprint_id: str, context: Mapping[str, Any] | None = None, *, run_id: str | None = None
-    ) -> str:
+    def request(self, blueprint_id: str, context: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> str:
         """Ask Dagster to start a run, by the request queue, and return the id that the run will have."""
         return self.request_many([StartRequest(blueprint_id, context or {}, run_id)])[0]
 
@@ -104,9 +109,7 @@ class Client:
         request_id: str | None = None,
     ) -> str:
         """Answer a ``wait`` or ``webhook``; returns the key of the activation that was answered."""
-        return self.call(
-            self.asynchronous.resume(run_id, node, output=output, action=action, request_id=request_id)
-        )
+        return self.call(self.asynchronous.resume(run_id, node, output=output, action=action, request_id=request_id))
 
     def retry(self, run_id: str, new_run_id: str | None = None) -> str:
         """Start a new run that goes on from what failed in an ended one; returns the new run's id."""
@@ -118,8 +121,9 @@ class Client:
 
     def close(self) -> None:
         """Let go of the backend."""
-        if self._is_open:
-            self._is_open = False
+        self._is_ready = False
+        if self._was_opened:
+            self._was_opened = False
             self._portal.call(self.asynchronous.backend.close())
         self._portal.close()
 

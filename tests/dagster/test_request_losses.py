@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from typing import Any
@@ -164,3 +165,24 @@ def test_pieces_that_follow_each_other_are_one_loss() -> None:
 @pytest.mark.parametrize(("count", "text"), [(2, "0; 1"), (7, "0; 1; 2; 3; 4; and 2 more")])
 def test_a_description_names_only_some(count: int, text: str) -> None:
     assert Losses(0, tuple(map(str, range(count)))).describe() == text
+
+
+def test_a_data_folder_made_anew_is_found_by_the_second_tick(site: Site) -> None:
+    send(site, ask_for(1), ask_for(2))
+    tick = site.tick(SENSOR)
+    shutil.rmtree(site.home)
+    lost = site.tick(SENSOR, tick.cursor)
+    found = site.tick(SENSOR, lost.cursor)
+    # Whoever sends a request now has opened the new file.
+    send(site, ask_for(3))
+    again = site.tick(SENSOR, found.cursor)
+    site.report(again)
+
+    assert "flowcraft.db was deleted or replaced while it was open" in lost.skip_message
+    assert lost.cursor == tick.cursor
+    assert found.skip_message == "no new requests; 1 launches go on"
+    assert len(launch(site, again.run_requests[0]).output_for_node(OP)) == 1
+    assert "the queue was made anew" in find_check(site).description
+    # The launch of the old requests says that they are gone, and does not fail for ever.
+    assert launch(site, tick.run_requests[0]).success
+    assert find_check(site).metadata["lost"].value == 2

@@ -82,7 +82,7 @@ class EmbeddedBackend:
         self.coordination = EmbeddedCoordinationStore(self.session)
 
     async def open(self) -> None:
-        """Make what is missing and start the writing thread.
+        """Make what is missing and start the writing thread; anew when the file was deleted or replaced meanwhile.
 
         Raises:
             StorageReadOnly: the folder cannot be written.
@@ -90,7 +90,9 @@ class EmbeddedBackend:
             SchemaMismatch: the file is not ours, or a newer release wrote it.
         """
         if self.session.is_open:
-            return
+            if self.session.reader.has_same_file:
+                return
+            await self.close()
         await self.create_schema()
         try:
             self._begin()

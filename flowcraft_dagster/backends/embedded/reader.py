@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from flowcraft_dagster.backends.embedded.connection import connect
 from flowcraft_dagster.backends.embedded.failures import STORE, explain_failure
+from flowcraft_dagster.backends.embedded.identity import FileIdentity
 from flowcraft_dagster.errors import StoreUnavailable
 
 R = TypeVar("R")
@@ -32,6 +33,12 @@ class Reader:
         self._here: sqlite3.Connection | None = connect(path, patience=1.0, query_only=True)
         self._there: sqlite3.Connection = connect(path, query_only=True)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="flowcraft-reader")
+        self._identity = FileIdentity(path)
+
+    @property
+    def has_same_file(self) -> bool:
+        """Whether the path still leads to the file that is open."""
+        return self._identity.is_same
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a short query, at once.
@@ -67,6 +74,9 @@ class Reader:
             self._pool.shutdown()
 
     def _guard(self, question: Callable[[sqlite3.Connection], R], connection: sqlite3.Connection) -> R:
+        gone = self._identity.find_failure()
+        if gone is not None:
+            raise gone
         try:
             return question(connection)
         except sqlite3.Error as error:

@@ -35,6 +35,7 @@ class Watcher:
         self._keys = 0
         self._version = -1
         self._interval = busy_seconds
+        self._is_away = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -74,6 +75,7 @@ class Watcher:
             return
         try:
             version = self._reader.read("PRAGMA data_version")[0][0]
+            self._is_away = False
             if version != self._version:
                 self._version = version
                 self._interval = self._busy_seconds
@@ -81,7 +83,10 @@ class Watcher:
             else:
                 self._interval = min(self._interval * SLOWER, self._idle_seconds)
         except FlowcraftError:
-            logger.warning("the embedded store cannot be read; looking again", exc_info=True)
+            # Said once: it looks many times a second.
+            if not self._is_away:
+                logger.warning("the embedded store cannot be read; looking again", exc_info=True)
+            self._is_away = True
             self._interval = self._idle_seconds
         if self._listeners and self._timer is None:
             self._timer = self._loop.call_later(self._interval, self._look)

@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 
 from flowcraft_dagster.backends.embedded.connection import connect
 from flowcraft_dagster.backends.embedded.failures import STORE, explain_failure
+from flowcraft_dagster.backends.embedded.identity import FileIdentity
 from flowcraft_dagster.backends.embedded.locks import Turnstile
 from flowcraft_dagster.errors import StoreUnavailable
 
@@ -71,6 +72,7 @@ class Writer:
         self._turnstile = turnstile
         self._patience = patience
         self._connection: sqlite3.Connection = connect(path, synchronous=synchronous, patience=patience)
+        self._identity = FileIdentity(path)
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Write] = deque()
         self._signalled = False
@@ -162,6 +164,9 @@ class Writer:
         return [write for write in group if not write.future.done()]
 
     def _write_group(self, group: list[Write]) -> list[Any]:
+        gone = self._identity.find_failure()
+        if gone is not None:
+            return [copy.copy(gone) for _ in group]
         try:
             return self._transact(group, _run_together)
         except Exception as error:  # noqa: BLE001 - every failure is handed to those who wait

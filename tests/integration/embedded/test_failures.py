@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import threading
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +32,10 @@ def _write(path: Path, content: bytes) -> None:
 
 def _read(path: Path) -> bytes:
     return path.read_bytes()
+
+
+def _delete(home: Path) -> None:
+    shutil.rmtree(home)
 
 
 def _make_folder(path: Path) -> None:
@@ -188,3 +195,57 @@ async def test_closing_writes_what_was_asked_for(home: Path) -> None:
     await backend.open()
     assert (await load(backend.state, header.run_id)).header.seq == 1
     await backend.close()
+
+
+async def test_a_file_that_was_deleted_while_it_was_open_takes_nothing_more(home: Path) -> None:
+    backend = _make(home)
+    await backend.open()
+    header = await new_run(backend.state)
+    await backend.requests.send_requests([b"1"])
+    _delete(home)
+    with pytest.raises(StoreUnavailable, match=r"flowcraft\.db was deleted or replaced while it was open"):
+        await backend.state.read_header(header.run_id)
+    with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+        await backend.state.commit(next_commit(header, "end/a"))
+    with pytest.raises(QueueUnavailable, match="deleted or replaced"):
+        await backend.requests.send_requests([b"2"])
+    other = _make(home)
+    await other.open()
+    await other.requests.send_requests([b"3"])
+    with pytest.raises(QueueUnavailable, match="deleted or replaced"):
+        await backend.requests.find_ranges({}, None, 10)
+
+    # Opened again, it has the new file.
+    await backend.open()
+    (piece,) = await backend.requests.find_ranges({}, None, 10)
+    assert [request.value for request in await backend.requests.read_requests(piece)] == [b"3"]
+    assert await backend.state.read_header(header.run_id) is None
+    await other.close()
+    await backend.close()
+
+
+async def test_a_store_that_cannot_be_read_is_said_once(
+    home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = _make(home)
+    await backend.open()
+    heard = asyncio.Event()
+    stop = backend.session.watcher.listen(heard.set)
+    await asyncio.wait_for(heard.wait(), 10)
+    _delete(home)
+    reads: list[str] = []
+    looked = asyncio.Event()
+    read = backend.session.reader.read
+
+    def count(sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        reads.append(sql)
+        if len(reads) == 5:
+            looked.set()
+        return read(sql, values)
+
+    monkeypatch.setattr(backend.session.reader, "read", count)
+    await asyncio.wait_for(looked.wait(), 10)
+    stop()
+    await backend.close()
+    said = [record for record in caplog.records if "cannot be read; looking again" in record.message]
+    assert len(said) == 1
