@@ -1,6 +1,7 @@
 """Resources: configuration of the backend, the client and the worker.
 
-Building one connects to nothing, so definitions load with every server down. Text fields take ``dg.EnvVar``.
+Building one connects to nothing, so definitions load with every server down. Text fields take ``dg.EnvVar``, for
+example ``EmbeddedStoreResource(home=dg.EnvVar("SHOP_HOME"))``. The UI shows the docstring of each in the Launchpad.
 """
 
 # No `from __future__ import annotations`: Dagster reads the types of fields when the class is made.
@@ -41,11 +42,7 @@ class EnvironmentBackendResource(FlowcraftBackendResource):
 
 
 class EmbeddedStoreResource(FlowcraftBackendResource):
-    """The embedded backend: store, queue and coordination in one SQLite file.
-
-    Example:
-        >>> EmbeddedStoreResource(home=dg.EnvVar("FLOWCRAFT_HOME"))  # doctest: +SKIP
-    """
+    """The embedded backend: store, queue and coordination in one SQLite file."""
 
     home: str = Field(
         default="",
@@ -65,15 +62,7 @@ class EmbeddedStoreResource(FlowcraftBackendResource):
 
 
 class FlowcraftClientResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Starts, follows, answers and cancels runs.
-
-    One live client per process and configuration serves all runs and ticks.
-
-    Example:
-        >>> @dg.op  # doctest: +SKIP
-        ... def greet(flowcraft: FlowcraftClientResource) -> str:
-        ...     return flowcraft.get_client().start("hello", {"name": "Ann"})
-    """
+    """Starts, follows, answers and cancels runs. One live client per process serves all runs and ticks."""
 
     app: str = Field(description="The app with the blueprints: MODULE:ATTR, for example 'examples.moderation:app'.")
     backend: dg.ResourceDependency[FlowcraftBackendResource]
@@ -88,7 +77,13 @@ class FlowcraftClientResource(dg.ConfigurableResource):  # type: ignore[type-arg
         return connect(self.app, self.backend.list_variables())
 
     def get_client(self) -> Client:
-        """The live client; do not close it. Raises as :meth:`connect`."""
+        """The live client; do not close it. Raises as :meth:`connect`.
+
+        Example:
+            >>> @dg.op  # doctest: +SKIP
+            ... def greet(flowcraft: FlowcraftClientResource) -> str:
+            ...     return flowcraft.get_client().start("hello", {"name": "Ann"})
+        """
         return self.connect().client
 
     def get_app(self) -> Flowcraft:

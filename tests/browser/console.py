@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import re
+import shutil
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FloatRect, Locator, Page, expect
 
-from examples.demo.site import Site
+from examples.demo.site import ROOT, Site
 from flowcraft_dagster import Client, Settings, load_app
+
+PATIENCE_MILLISECONDS: Final = 120_000
+"""For a page, a sensor's tick, the end of a run: a busy machine takes its time."""
+
+DOCS_PICTURES: Final = "FLOWCRAFT_DOCS_PICTURES"
+"""Set to 1, pictures that the documentation shows are also kept in docs/images."""
+
+NAVIGATION_WIDTH: Final = 241
+
+FOUND = TypeVar("FOUND")
 
 
 @dataclass(frozen=True)
@@ -37,16 +52,34 @@ class Console:
         """Open an asset's page."""
         self.open(f"/assets/flowcraft/{path}?view={view}")
 
-    def launch(self, job: str, config: dict[str, Any]) -> str:
-        """Write a config into the Launchpad of a job and launch it; returns the Dagster run's id."""
+    def open_launchpad(self, job: str) -> None:
+        """Open the Launchpad of a job and wait until its config has been looked at."""
+        self.open(f"/locations/flowcraft_dagster/jobs/{job}/playground")
+        expect(self.page.get_by_text("No errors")).to_be_visible()
+
+    def launch(self, job: str, config: dict[str, Any], picture: str | None = None) -> str:
+        """Write a config into the Launchpad of a job and launch it; returns the Dagster run's id.
+
+        Args:
+            job: the job.
+            config: of its only op.
+            picture: name of a picture to keep before the launch.
+        """
         self.open(f"/locations/flowcraft_dagster/jobs/{job}/playground")
         self.page.locator(".CodeMirror").first.click()
         self.page.keyboard.press("Control+A")
         # JSON is YAML, and needs none of the editor's indentation.
-        self.page.keyboard.insert_text(json.dumps(config, indent=2))
+        self.page.keyboard.insert_text(json.dumps({"ops": {f"{job}_op": {"config": config}}}, indent=2))
         expect(self.page.get_by_text("No errors")).to_be_visible()
-        self.keep(f"{job}-launchpad")
-        self.page.get_by_role("button", name="Launch Run").click()
+        return self.press_launch(picture)
+
+    def press_launch(self, picture: str | None = None) -> str:
+        """Launch what stands in the Launchpad; returns the Dagster run's id."""
+        button = self.page.get_by_role("button", name="Launch Run")
+        expect(button).to_be_enabled()
+        if picture is not None:
+            self.keep(picture, in_docs=True)
+        button.click()
         return self.await_run_page()
 
     def await_run_page(self) -> str:
@@ -58,17 +91,58 @@ class Console:
 
     def await_status(self, status: str) -> None:
         """Wait until the run's page shows a status."""
-        expect(self.page.get_by_text(status, exact=True).first).to_be_visible(timeout=120_000)
+        expect(self.page.get_by_text(status, exact=True).first).to_be_visible()
 
-    def keep(self, name: str) -> None:
-        """Keep a picture of what is seen."""
-        # Animations of the UI end within this time; a picture before shows half a dialog.
-        self.page.wait_for_timeout(800)
+    def expect_metadata(self, label: str, value: object) -> None:
+        """Wait until a row of an event's table shows a value."""
+        row = self.page.get_by_role("row", name=re.compile(f"^{re.escape(f'{label} {value}')}( |$)"))
+        expect(row.first).to_be_visible()
+
+    def show_picture(self, scope: Locator | None = None) -> tuple[Locator, str]:
+        """Open a picture behind ``[Show Markdown]``; returns the image, and the SVG that it was drawn from."""
+        (scope or self.page).get_by_text("[Show Markdown]").first.click()
+        picture = self.page.get_by_role("dialog").locator("img")
+        expect(picture).to_be_visible()
+        assert picture.evaluate("image => image.complete && image.naturalWidth > 50")
+        encoded = (picture.get_attribute("src") or "").partition("data:image/svg+xml;base64,")[2]
+        return picture, base64.b64decode(encoded).decode()
+
+    def await_event(self, look: Callable[[], FOUND | None], what: str) -> FOUND:
+        """Look again and again until something is there."""
+        deadline = time.monotonic() + PATIENCE_MILLISECONDS / 1000
+        while True:
+            found = look()
+            if found is not None:
+                return found
+            assert time.monotonic() < deadline, f"{what}: not there after {PATIENCE_MILLISECONDS / 1000:.0f} s"
+            self.page.wait_for_timeout(250)
+
+    def keep(self, name: str, *, in_docs: bool = False, below: int = 0) -> None:
+        """Keep a picture of what is seen.
+
+        Args:
+            name: the file's, without its ending.
+            in_docs: whether the documentation shows it.
+            below: pixels at the top that are left out, together with the navigation at the left.
+        """
+        # Half a page says nothing.
+        for words in ("Loading…", "Loading..."):
+            expect(self.page.get_by_text(words)).to_have_count(0)
         skip = self.page.get_by_role("button", name="Skip")
         if skip.is_visible():
             skip.click()
             expect(skip).to_be_hidden()
-        self.page.screenshot(path=self.screenshots / f"{name}.png")
+        file = self.screenshots / f"{name}.png"
+        size = self.page.viewport_size or {"width": 0, "height": 0}
+        area: FloatRect = {
+            "x": NAVIGATION_WIDTH,
+            "y": below,
+            "width": size["width"] - NAVIGATION_WIDTH,
+            "height": size["height"] - below,
+        }
+        self.page.screenshot(path=file, animations="disabled", clip=area if below else None)
+        if in_docs and os.environ.get(DOCS_PICTURES) == "1":
+            shutil.copy(file, ROOT / "docs" / "images")
 
     def client(self) -> Client:
         """A client of the site's store, as a program beside Dagster has it."""

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import base64
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.console import Console
+from tests.browser.upstream_app import AMOUNTS
+from tests.examples.conftest import UPSTREAM
 
-pytestmark = pytest.mark.browser
-
-OP = "start_flowcraft_runs_op"
+JOB = "start_flowcraft_runs"
 POST = {"userId": "user-7", "userPost": "Write to jane.doe@example.com or call +44 20 7946 0958."}
+BLUE, RED, GREEN = "#1f6feb", "#f8d7da", "#d4edda"
 
 
 def test_a_post_launched_in_the_launchpad_becomes_a_materialized_asset(console: Console) -> None:
-    config = {"ops": {OP: {"config": {"blueprint_id": "content-moderation", "context": POST}}}}
-    run_id = console.launch("start_flowcraft_runs", config)
+    run_id = console.launch(JOB, {"blueprint_id": "content-moderation", "context": POST}, picture="launchpad")
     console.await_status("Success")
-    console.keep("run-completed")
+    # What the workflow's nodes did stands in the Dagster run's log, with those of its sub-flows.
+    console.page.get_by_placeholder("Filter…").fill("node '")
+    for node in ("triage_post", "redact_post/", "redact_post"):
+        expect(console.page.get_by_text(re.compile(f"node '{node}.*' ended after")).first).to_be_visible()
+    console.keep("log-of-the-run", in_docs=True)
 
     console.open_asset("content-moderation", "events")
-    rows = console.page.get_by_role("row")
-    expect(rows.filter(has_text="run_id").filter(has_text=run_id).first).to_be_visible()
-    expect(rows.filter(has_text=re.compile("^status")).filter(has_text="completed").first).to_be_visible()
+    console.expect_metadata("run_id", run_id)
+    console.expect_metadata("status", "completed")
     console.keep("asset-of-the-run")
 
     with console.client() as client:
@@ -33,33 +36,76 @@ def test_a_post_launched_in_the_launchpad_becomes_a_materialized_asset(console: 
     assert result.status == "completed"
     assert "redact_post" in result.outputs
 
-    console.page.get_by_text("[Show Markdown]").first.click()
-    picture = console.page.get_by_role("dialog").locator("img")
-    expect(picture).to_be_visible()
-    # The browser has drawn it, and it is the picture of this run: taken edges are blue.
-    assert picture.evaluate("image => image.complete && image.naturalWidth > 200")
-    svg = base64.b64decode((picture.get_attribute("src") or "").partition("base64,")[2]).decode()
+    _, svg = console.show_picture()
+    # It is the picture of this run: taken edges are blue.
     assert "redact_post" in svg
-    assert "#1f6feb" in svg
-    console.keep("picture-of-the-run")
+    assert BLUE in svg
+    console.keep("picture-of-the-run", in_docs=True)
 
 
-def test_the_offered_config_is_valid_as_it_is(console: Console) -> None:
-    console.open("/locations/flowcraft_dagster/jobs/start_flowcraft_runs/playground")
-
-    expect(console.page.get_by_text("No errors")).to_be_visible()
+def test_the_offered_config_launches_as_it_is(console: Console) -> None:
+    console.open_launchpad(JOB)
     expect(console.page.get_by_text("No missing config")).to_be_visible()
-    expect(console.page.get_by_role("button", name="Launch Run")).to_be_enabled()
+    run_id = console.press_launch()
+    console.await_status("Success")
+
+    with console.client() as client:
+        assert client.result(run_id).status == "completed"
 
 
-def test_a_blueprint_whose_id_is_a_number_is_launched_by_that_number(console: Console) -> None:
-    run_id = console.launch(
-        "start_flowcraft_runs", {"ops": {OP: {"config": {"blueprint_id": 400, "context": {"amount": "21"}}}}}
-    )
+def test_a_config_scaffolded_from_nothing_launches_as_it_is(console: Console) -> None:
+    console.open_launchpad(JOB)
+    console.page.locator(".CodeMirror").first.click()
+    console.page.keyboard.press("Control+A")
+    console.page.keyboard.press("Delete")
+    console.page.get_by_role("button", name="Scaffold all default config").click()
+    console.page.get_by_role("button", name="Confirm").click()
+    expect(console.page.get_by_text("All defaults expanded")).to_be_visible()
+    expect(console.page.locator(".CodeMirror").first).to_contain_text("upstream_app:app")
+    expect(console.page.get_by_text("No errors")).to_be_visible()
+    console.keep("scaffolded-config")
+    run_id = console.press_launch()
+    console.await_status("Success")
+
+    with console.client() as client:
+        assert client.result(run_id).status == "completed"
+
+
+@pytest.mark.parametrize("blueprint_id", [int(AMOUNTS), AMOUNTS])
+def test_a_number_names_a_blueprint_as_its_text_does(console: Console, blueprint_id: Any) -> None:
+    run_id = console.launch(JOB, {"blueprint_id": blueprint_id, "context": {"amount": "21"}})
     console.await_status("Success")
 
     with console.client() as client:
         assert client.result(run_id).outputs == {"read": 21, "double": 42, "report": 84}
+
+
+@pytest.mark.parametrize("blueprint_id", [400, "400"])
+def test_the_upstream_moderation_is_launched_by_its_number(console: Console, blueprint_id: Any) -> None:
+    if not UPSTREAM.is_dir():
+        pytest.skip("the upstream blueprints do not lie beside this checkout")
+    run_id = console.launch(JOB, {"blueprint_id": blueprint_id, "context": POST})
+    console.await_status("Success")
+
+    with console.client() as client:
+        result = client.result(run_id)
+    assert (result.blueprint_id, result.status) == ("400", "completed")
+    assert "redact_post_branch" in result.outputs
+
+
+def test_a_failed_run_names_its_node_and_shows_it_in_red(console: Console) -> None:
+    run_id = console.launch(JOB, {"blueprint_id": AMOUNTS, "context": {"amount": "plenty"}})
+    console.await_status("Failure")
+    reason = f"run {run_id}, node 'read': ValueError: invalid literal for int() with base 10: 'plenty'"
+    failure = console.page.get_by_role("row").filter(has_text=reason).or_(console.page.get_by_text(reason))
+    expect(failure.first).to_be_visible()
+    console.keep("run-failed")
+
+    _, svg = console.show_picture()
+    boxes = dict(re.findall(r'<title>(\w+)</title><rect [^>]*? fill="(#\w+)"', svg))
+    assert boxes["read"] == RED
+    assert GREEN not in boxes.values()
+    console.keep("picture-of-a-failed-run")
 
 
 def test_what_runs_by_itself_is_seen_to_run(console: Console) -> None:
@@ -69,4 +115,4 @@ def test_what_runs_by_itself_is_seen_to_run(console: Console) -> None:
             has=console.page.get_by_role("checkbox")
         )
         expect(row.last.get_by_role("checkbox").last).to_be_checked()
-    console.keep("automation")
+    console.keep("automation", in_docs=True)
