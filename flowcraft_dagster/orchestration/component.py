@@ -2,8 +2,6 @@
 
 # No `from __future__ import annotations`: Dagster reads the types of fields when the class is made.
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -11,84 +9,22 @@ from pydantic import Field
 from flowcraft_dagster.app import Flowcraft
 from flowcraft_dagster.blueprint import Blueprint
 from flowcraft_dagster.errors import AppLoadError
+from flowcraft_dagster.orchestration.checks import CheckLimits
+from flowcraft_dagster.orchestration.component_models import (
+    FlowcraftAutomationModel,
+    FlowcraftBackendModel,
+    FlowcraftCheckModel,
+    FlowcraftTranslationModel,
+)
+from flowcraft_dagster.orchestration.component_scaffolder import FlowcraftScaffolder
 from flowcraft_dagster.orchestration.connection import find_app
 from flowcraft_dagster.orchestration.definitions import FlowcraftAutomation, build_flowcraft_definitions
-from flowcraft_dagster.orchestration.resources import (
-    EmbeddedStoreResource,
-    EnvironmentBackendResource,
-    FlowcraftBackendResource,
-)
+from flowcraft_dagster.orchestration.status_sensor import StatusSensorOptions
 from flowcraft_dagster.orchestration.translator import (
     FlowcraftBlueprintProps,
     FlowcraftDagsterTranslator,
     make_owners,
 )
-
-FLOWS: Final = '''\
-"""The app: node kinds and blueprints. Workers load it too: flowcraft-dagster worker --app MODULE:app"""
-
-from pathlib import Path
-
-from flowcraft_dagster import Flowcraft, NodeContext
-
-app = Flowcraft()
-
-
-@app.node("greet")
-async def greet(ctx: NodeContext) -> str:
-    """A greeting for whoever the context names."""
-    return f"Hello, {ctx.input}!"
-
-
-# The node kinds come first: blueprints are checked against them.
-app.add_blueprint(Path(__file__).with_name("blueprints"))
-'''
-BLUEPRINT: Final = """\
-{
-  "id": "hello",
-  "metadata": {"title": "Hello", "exampleContext": {"name": "Ada"}},
-  "nodes": [{"id": "greet", "uses": "greet", "inputs": "name"}],
-  "edges": []
-}
-"""
-
-
-class FlowcraftBackendModel(dg.Model, dg.Resolvable):
-    """Where runs are kept."""
-
-    kind: Literal["environment", "embedded"] = Field(
-        default="environment",
-        description="environment: what FLOWCRAFT_BACKEND and its companions say; embedded: one SQLite file.",
-    )
-    home: str = Field(default="", description="Folder of the embedded backend; empty for that of the environment.")
-    synchronous: Literal["FULL", "NORMAL"] = Field(default="FULL", description="FULL survives a loss of power.")
-
-    def make_resource(self) -> FlowcraftBackendResource:
-        """The resource that this describes."""
-        if self.kind == "embedded":
-            return EmbeddedStoreResource(home=self.home, synchronous=self.synchronous)
-        return EnvironmentBackendResource()
-
-
-class FlowcraftAutomationModel(dg.Model, dg.Resolvable):
-    """What the location does by itself; see :class:`FlowcraftAutomation`."""
-
-    running: bool = Field(default=True, description="Whether status and request sensor and reconciliation run.")
-    reacting: bool = Field(default=False, description="Whether completion and failure sensors run.")
-    reconciliation_cron: str = Field(default="*/5 * * * *", description="When stalled runs are looked for.")
-    stalled_after_seconds: float = Field(default=300.0, description="When a run counts as stalled.")
-    status_interval_seconds: int = Field(default=15, description="Between two ticks of the status sensor.")
-    request_interval_seconds: int = Field(default=15, description="Between two ticks of the request sensor.")
-
-
-class FlowcraftTranslationModel(dg.Model, dg.Resolvable):
-    """How the blueprints' assets are described."""
-
-    key_prefix: list[str] = Field(default=[], description="Stands before the asset keys.")
-    group_name: str = Field(default="", description="Group of all blueprints' assets.")
-    owners: list[str] = Field(default=[], description="E-mail addresses or teams, added to those of the blueprint.")
-    tags: dict[str, str] = Field(default={}, description="Tags of all blueprints' assets.")
-    kinds: list[str] = Field(default=[], description="Kinds beside 'flowcraft'.")
 
 
 class ConfiguredTranslator(FlowcraftDagsterTranslator):
@@ -111,19 +47,6 @@ class ConfiguredTranslator(FlowcraftDagsterTranslator):
         return spec.merge_attributes(owners=make_owners(given.owners), tags=given.tags, kinds=set(given.kinds))
 
 
-class FlowcraftScaffolder(dg.Scaffolder[Any]):
-    """Makes an app with a first blueprint beside the YAML."""
-
-    def scaffold(self, request: dg.ScaffoldRequest[Any]) -> None:
-        """Write the files."""
-        folder = Path(request.target_path)
-        (folder / "blueprints").mkdir(parents=True, exist_ok=True)
-        (folder / "__init__.py").touch()
-        (folder / "flows.py").write_text(FLOWS, encoding="utf-8")
-        (folder / "blueprints" / "hello.json").write_text(BLUEPRINT, encoding="utf-8")
-        dg.scaffold_component(request, {"app": ".flows:app"})
-
-
 @dg.scaffold_with(FlowcraftScaffolder)
 class FlowcraftComponent(dg.Component, dg.Model, dg.Resolvable):
     """Assets, checks, jobs, sensors and the schedule for the blueprints of an app."""
@@ -144,6 +67,7 @@ class FlowcraftComponent(dg.Component, dg.Model, dg.Resolvable):
     translation: FlowcraftTranslationModel = Field(
         default=FlowcraftTranslationModel(), description="How the blueprints' assets are described."
     )
+    checks: FlowcraftCheckModel = Field(default=FlowcraftCheckModel(), description="When asset checks fail.")
     node_assets: bool = Field(default=False, description="Whether each node is shown as an asset, too.")
     observe_only: bool = Field(
         default=False, description="Only what shows runs; nothing that starts, answers, cancels or wakes one."
@@ -153,13 +77,14 @@ class FlowcraftComponent(dg.Component, dg.Model, dg.Resolvable):
         """Everything for the code location. Connects to nothing.
 
         Raises:
-            AppLoadError, BlueprintError: says what is wrong.
+            AppLoadError, BlueprintError, SettingsError: says what is wrong.
         """
         return build_flowcraft_definitions(
             self._find_app(context),
             backend=self.backend.make_resource(),
             translator=ConfiguredTranslator(self.translation),
             automation=FlowcraftAutomation(**self.automation.model_dump()),
+            status_options=StatusSensorOptions(limits=CheckLimits(**self.checks.model_dump())),
             node_assets=self.node_assets,
             observe_only=self.observe_only,
         )
@@ -176,6 +101,8 @@ class FlowcraftComponent(dg.Component, dg.Model, dg.Resolvable):
             for uses in app.nodes:
                 together.nodes.register(uses, app.nodes[uses])
             together.dependencies.update(app.dependencies)
+            together.middleware += app.middleware
+            together.listeners += app.listeners
             blueprints: Sequence[Blueprint] = list(app.blueprints.values())
             for blueprint in blueprints:
                 together.add_blueprint(blueprint)
