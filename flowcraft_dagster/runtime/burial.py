@@ -31,7 +31,7 @@ async def keep_letter(letters: DeadLetters, letter: DeadLetter, patience: Patien
     """
     while True:
         try:
-            await patience.insist("dead letter", lambda kept=letter: letters.add_letter(kept))  # type: ignore[misc]
+            await patience.insist("dead letter", lambda kept=letter: letters.add_letter(kept), "queue")  # type: ignore[misc]
             return
         except Exception as error:
             smaller = _shrink(letter, error) if isinstance(error, SizeLimitExceeded) else None

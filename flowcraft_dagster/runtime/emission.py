@@ -16,6 +16,8 @@ from flowcraft_dagster.runtime.services import LaneServices
 from flowcraft_dagster.runtime.submission import hash_input, save_blueprint_once
 
 ANCESTORS_TAG = "flowcraft.ancestors"
+LIMITED_TAG = "flowcraft.limited"
+"""On child runs that a time-out of a sub-flow above them limits."""
 
 
 def list_ancestors(header: RunHeader) -> list[str]:
@@ -99,7 +101,9 @@ class Emitter:
             )
         context = b"{}" if opened.value is None else opened.value.data
         now = services.clock.now()
-        ancestors = list_ancestors(header)
+        tags = {ANCESTORS_TAG: ",".join([*list_ancestors(header), header.run_id])}
+        if "wakeAt" in details or LIMITED_TAG in header.tags:
+            tags[LIMITED_TAG] = "true"
         child = RunHeader(
             run_id=details["childRunId"],
             blueprint_id=details["blueprintId"],
@@ -112,12 +116,12 @@ class Emitter:
             started_at=now,
             updated_at=now,
             parent=ParentLink(header.run_id, opened.key, opened.attempt),
-            tags={ANCESTORS_TAG: ",".join([*ancestors, header.run_id])},
+            tags=tags,
         )
         await services.patience.insist("start child", lambda: services.backend.state.create_run(child, context))
         await pass_point(FaultPoint.AFTER_CHILD_CREATED)
         job = encode_job(JobMessage(child.run_id, child.blueprint_id))
-        await services.patience.insist("send child", lambda: services.backend.jobs.send([job]))
+        await services.patience.insist("send child", lambda: services.backend.jobs.send([job]), "queue")
 
     async def cancel_child(self, child_run_id: str, reason: str) -> None:
         """Ask a sub-flow's run to end."""
@@ -132,7 +136,7 @@ class Emitter:
             "cancel child", lambda: services.backend.state.add_signal(child_run_id, signal)
         )
         wake = encode_job(JobMessage(child_run_id))
-        await services.patience.insist("wake child", lambda: services.backend.jobs.send([wake]))
+        await services.patience.insist("wake child", lambda: services.backend.jobs.send([wake]), "queue")
 
     async def _cancel_children(self) -> None:
         reason = self._run.cancel_reason or f"run {self._run.run_id} was cancelled"
@@ -155,7 +159,7 @@ async def publish_final(services: LaneServices, header: RunHeader) -> None:
 async def _notify_parent(services: LaneServices, header: RunHeader) -> None:
     if header.parent is not None:
         wake = encode_job(JobMessage(header.parent.run_id, child=header.parent.activation))
-        await services.patience.insist("wake parent", lambda: services.backend.jobs.send([wake]))
+        await services.patience.insist("wake parent", lambda: services.backend.jobs.send([wake]), "queue")
 
 
 async def _publish(services: LaneServices, header: RunHeader) -> None:

@@ -59,7 +59,7 @@ class Isolator:
         async with self._places.take(execution.run_id):
             while True:
                 try:
-                    return await self._patience.insist("isolate", lambda: self._attempt(execution))
+                    return await self._patience.insist("isolate", lambda: self._attempt(execution), "processes")
                 except ProcessDied as death:
                     deaths = await self._patience.insist(
                         "count death", lambda: self._index.count_death(execution.run_id, key)

@@ -15,6 +15,7 @@ from flowcraft_dagster.errors import RunNotFound, UnknownBlueprint
 from flowcraft_dagster.ports.records import RunHeader, Signal, StoredRun
 from flowcraft_dagster.runtime.commit import OwnedRun
 from flowcraft_dagster.runtime.continuation import select_kept_facts
+from flowcraft_dagster.runtime.deadlines import PROMPT_SECONDS, note_restart
 from flowcraft_dagster.runtime.emission import publish_final
 from flowcraft_dagster.runtime.faults import FaultPoint, pass_point
 from flowcraft_dagster.runtime.history import rebuild_state
@@ -72,11 +73,14 @@ async def open_run(services: LaneServices, run_id: str) -> Opening:
     if stored.header.retry_of is not None and stored.header.seq == 0:
         await _continue_from(services, run, stored.header.retry_of, stored.signals)
     pending = run.state.pending
+    is_fresh = stored.header.seq == 0 and not stored.signals
+    if pending and not (is_fresh and services.clock.now() - header.started_at < PROMPT_SECONDS):
+        await note_restart(services, stored.header)
     return Opening(
         run=run,
         signals=stored.signals,
         suspects=frozenset(key for key in pending if suspects),
-        is_fresh=stored.header.seq == 0 and not stored.signals,
+        is_fresh=is_fresh,
     )
 
 

@@ -155,7 +155,9 @@ class Reconciler:
         ended = {row.key[len("end/") :] for row in stored.rows if row.key.startswith("end/")}
         for signal in stored.signals:
             is_read = signal.kind == "answer" and signal.key[len("answer/") :] in ended
-            if not is_read and float(decode(signal.data).get("at", 0.0)) <= before:
+            if is_read or signal.kind not in ("answer", "cancel"):
+                continue
+            if float(decode(signal.data).get("at", 0.0)) <= before:
                 return True
         for opened in find_last_opened(stored):
             if opened.key not in ended and await self._has_moved(opened, before):

@@ -16,6 +16,7 @@ from flowcraft_dagster.engine.registry import NodeRegistry
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.ports.records import Delivery
+from flowcraft_dagster.runtime.availability import Availability
 from flowcraft_dagster.runtime.backoff import Patience
 from flowcraft_dagster.runtime.commit import Committer
 from flowcraft_dagster.runtime.options import RuntimeOptions
@@ -44,6 +45,7 @@ class LaneServices:
         bury: moves a delivery to the dead letters, with a reason.
         isolate: runs a suspect alone in a process of its own; None where that is impossible.
         counters: figures of this process.
+        availability: when servers were away.
         started_at: when this worker began, seconds since 1970 UTC; an older run may have been begun by another one.
     """
 
@@ -64,6 +66,7 @@ class LaneServices:
     isolate: Isolate | None
     counters: dict[str, int]
     started_at: float
+    availability: Availability
 
     def emit(self, kind: str, payload: Mapping[str, Any]) -> None:
         """Hand an event to every listener; one that raises is counted and harms nobody."""

@@ -17,8 +17,9 @@ from flowcraft_dagster.engine.facts import ChildMoved, Ended, Fact, NodeFailure,
 from flowcraft_dagster.engine.json_codec import decode, encode
 from flowcraft_dagster.engine.outcome import Done
 from flowcraft_dagster.errors import NodeTimeout, SubflowFailed
-from flowcraft_dagster.ports.records import AWAITING, COMPLETED, Signal
+from flowcraft_dagster.ports.records import AWAITING, COMPLETED, RunHeader, Signal, Timer
 from flowcraft_dagster.runtime.commit import OwnedRun
+from flowcraft_dagster.runtime.deadlines import find_deadline
 from flowcraft_dagster.runtime.emission import Emitter
 from flowcraft_dagster.runtime.history import rebuild_state
 from flowcraft_dagster.runtime.messages import JobMessage
@@ -102,10 +103,10 @@ class SignalReader:
                 self._run.to_start.append(activation)
             return []
         if opened.kind == "subflow":
-            return await self._look_at_child(opened, is_due)
+            return await self._look_at_child(opened)
         return []
 
-    async def _look_at_child(self, opened: Opened, is_due: bool) -> list[Fact]:
+    async def _look_at_child(self, opened: Opened) -> list[Fact]:
         services = self._services
         child_run_id = opened.details["childRunId"]
         header = await services.patience.insist(
@@ -119,7 +120,7 @@ class SignalReader:
                 await self._emitter.cancel_child(child_run_id, reason)
         if header is None:
             return []
-        late = (header.finished_at or 0.0) > opened.details.get("wakeAt", float("inf"))
+        late = await self._is_late(opened, header)
         if header.status == COMPLETED and not late:
             return [self._end(opened, await self._collect(opened, child_run_id))]
         if self._run.state.is_cancelling and header.is_final:
@@ -129,7 +130,7 @@ class SignalReader:
                 header.reason or "", node_id=self._node_id(opened), child_run_id=child_run_id, status=header.status
             )
             return [self._fail_attempt(opened, error)]
-        if late or (is_due and "wakeAt" in opened.details):
+        if late:
             error = NodeTimeout(node_id=self._node_id(opened), timeout_ms=self._config(opened).timeout)
             await self._emitter.cancel_child(child_run_id, str(error))
             return [self._fail_attempt(opened, error)]
@@ -137,6 +138,21 @@ class SignalReader:
         if header.status != known and (known or header.status == AWAITING):
             return [ChildMoved(opened.key, opened.attempt, header.status, header.seq)]
         return []
+
+    async def _is_late(self, opened: Opened, child: RunHeader) -> bool:
+        """Whether a sub-flow has ended after its time, or still runs when it is over."""
+        services, wake_at = self._services, opened.details.get("wakeAt", float("inf"))
+        if child.is_final:
+            ended_at = child.finished_at or 0.0
+            return ended_at > wake_at and ended_at > await find_deadline(services, opened, child)
+        now = services.clock.now()
+        if now < wake_at:
+            return False
+        deadline = await find_deadline(services, opened, child)
+        if deadline > now:
+            timer = Timer(deadline, self._run.run_id, opened.timer_key)
+            await services.patience.insist("add timers", lambda: services.backend.index.add_timers([timer]))
+        return deadline <= now
 
     async def _collect(self, opened: Opened, child_run_id: str) -> Done:
         services = self._services

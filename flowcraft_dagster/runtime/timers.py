@@ -7,11 +7,12 @@ wakes a run twice, and the second wake finds the end row; a crash before 2 chang
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
-from flowcraft_dagster.errors import InfrastructureError
+from flowcraft_dagster.errors import InfrastructureError, QueueUnavailable
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
-from flowcraft_dagster.runtime.backoff import Patience
+from flowcraft_dagster.runtime.availability import Availability
 from flowcraft_dagster.runtime.faults import FaultPoint, pass_point
 from flowcraft_dagster.runtime.messages import JobMessage, encode_job
 from flowcraft_dagster.runtime.options import RuntimeOptions
@@ -28,18 +29,26 @@ class TimerService:
         backend: the ports.
         options: the interval.
         clock: time.
-        patience: unused work is repeated when a server is away.
         worker_id: holder of the lease.
+        availability: is told whether the servers answer.
+        tell_outages: awaited before a wake is sent: a due time-out is not to be judged without knowing of an outage.
     """
 
     def __init__(
-        self, backend: Backend, options: RuntimeOptions, clock: Clock, patience: Patience, worker_id: str
+        self,
+        backend: Backend,
+        options: RuntimeOptions,
+        clock: Clock,
+        worker_id: str,
+        availability: Availability,
+        tell_outages: Callable[[], Awaitable[None]],
     ) -> None:
         self._backend = backend
         self._options = options
         self._clock = clock
-        self._patience = patience
         self._worker_id = worker_id
+        self._availability = availability
+        self._tell_outages = tell_outages
 
     async def run(self) -> None:
         """Fire due timers until cancelled."""
@@ -57,6 +66,7 @@ class TimerService:
                         while fired == BATCH:
                             fired = await self.fire_due()
                     except InfrastructureError as error:
+                        self._availability.note_failure("queue" if isinstance(error, QueueUnavailable) else "store")
                         logger.warning("timers wait, a server is away: %s", error)
                 await self._clock.sleep(interval)
         finally:
@@ -65,10 +75,13 @@ class TimerService:
     async def fire_due(self) -> int:
         """Send wakes for timers that are due now; returns how many, at most ``BATCH``."""
         timers = await self._backend.index.read_due_timers(self._clock.now(), BATCH)
+        self._availability.note_answer("store")
         if timers:
+            await self._tell_outages()
             await self._backend.jobs.send(
                 [encode_job(JobMessage(timer.run_id, timer=timer.key)) for timer in timers]
             )
+            self._availability.note_answer("queue")
             await pass_point(FaultPoint.AFTER_TIMER_SENT)
             await self._backend.index.drop_timers(timers)
         return len(timers)

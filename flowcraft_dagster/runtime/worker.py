@@ -30,10 +30,12 @@ from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.ports.external import ExternalStarts
 from flowcraft_dagster.ports.records import DeadLetter, Delivery, WorkerRecord
+from flowcraft_dagster.runtime.availability import Availability
 from flowcraft_dagster.runtime.backoff import Patience
 from flowcraft_dagster.runtime.burial import keep_letter
 from flowcraft_dagster.runtime.client import AsyncClient
 from flowcraft_dagster.runtime.commit import Committer, OwnershipLost
+from flowcraft_dagster.runtime.deadlines import OUTAGES
 from flowcraft_dagster.runtime.duties import Duty
 from flowcraft_dagster.runtime.external_starts import start_external_run
 from flowcraft_dagster.runtime.isolation import Isolator
@@ -99,7 +101,15 @@ class Worker:
         self.counters: dict[str, int] = {}
         options, clock = parts.options, parts.clock
         self._started_at = clock.now()
-        patience = Patience(clock, parts.dice, options.retry_base_seconds, options.retry_max_seconds)
+        self._availability = Availability(clock, 2.5 * options.heartbeat_seconds)
+        patience = Patience(
+            clock,
+            parts.dice,
+            options.retry_base_seconds,
+            options.retry_max_seconds,
+            self._availability,
+            self._tell_outages,
+        )
         self._threads = SyncThreads(options.threads)
         self._consumer = parts.backend.jobs.open_consumer(parts.slot, self.worker_id)
         self._patience = patience
@@ -128,8 +138,11 @@ class Worker:
             isolate=None if self._isolator is None else self._isolator.run,
             counters=self.counters,
             started_at=self._started_at,
+            availability=self._availability,
         )
-        self._timers = TimerService(parts.backend, options, clock, patience, self.worker_id)
+        self._timers = TimerService(
+            parts.backend, options, clock, self.worker_id, self._availability, patience.tell
+        )
         self._lanes: dict[str, RunLane] = {}
         self._lane_tasks: dict[RunLane, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
@@ -336,7 +349,7 @@ class Worker:
         # As they were received: should nobody ever handle them, the dead letters hold the original bytes.
         messages = [put_back(delivery.message, attempts + 1) for delivery in held]
         if messages:
-            await self._patience.insist("put back", lambda: self._parts.backend.jobs.send(messages))
+            await self._patience.insist("put back", lambda: self._parts.backend.jobs.send(messages), "queue")
         self._settle(held)
 
     async def _rest(self, seconds: float) -> None:
@@ -379,7 +392,7 @@ class Worker:
         held = lane.take_deliveries()
         if held:
             message = encode_job(job)
-            await self._patience.insist("send", lambda: self._parts.backend.jobs.send([message]))
+            await self._patience.insist("send", lambda: self._parts.backend.jobs.send([message]), "queue")
             self._settle(held)
 
     async def _bury_and_settle(self, delivery: Delivery, reason: str) -> None:
@@ -434,9 +447,27 @@ class Worker:
     async def _beat(self) -> None:
         live = [lane for lane in self._lanes.values() if lane.is_live]
         touched = {lane.run_id for lane in live}.union(*(lane.ancestors for lane in live))
-        await self._record("alive")
-        if touched:
-            await self._parts.backend.state.touch_runs(sorted(touched), self._parts.clock.now())
+        self._availability.note_beat()
+        try:
+            await self._record("alive")
+            # A run that is touched counts as served: whoever sees that must see the outages, too.
+            self._availability.note_beat()
+            await self._patience.tell()
+            if touched:
+                await self._parts.backend.state.touch_runs(sorted(touched), self._parts.clock.now())
+        except InfrastructureError:
+            self._availability.note_failure("store")
+            raise
+        self._availability.note_answer("store")
+
+    async def _tell_outages(self) -> bool:
+        try:
+            await self._record("alive")
+        except InfrastructureError as error:
+            self._availability.note_failure("store")
+            logger.info("outages are told later: %s", error)
+            return False
+        return True
 
     async def _re_anchor(self) -> None:
         """A run that is held long gets a fresh message, so that its partition's offset can move on."""
@@ -461,7 +492,7 @@ class Worker:
                 state=state,
                 started_at=self._started_at,
                 seen_at=clock.now(),
-                health=self.describe_health(),
+                health={**self.describe_health(), OUTAGES: self._availability.list_outages()},
             )
         )
 

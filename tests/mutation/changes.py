@@ -240,7 +240,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         ),
     ),
     "failure.timeout.subflow": (
-        Change(SIGNALS + "_look_at_child", 'late or (is_due and "wakeAt" in opened.details)', "False"),
+        Change(SIGNALS + "_is_late", "return deadline <= now", "return False"),
     ),
     "failure.writes.dropped": (
         Change(
