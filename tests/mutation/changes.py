@@ -240,7 +240,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         ),
     ),
     "failure.timeout.subflow": (
-        Change(SIGNALS + "_is_late", "return deadline <= now", "return False"),
+        Change("runtime.deadlines:find_moment", "return start + seconds", "return start + seconds + 1e9"),
     ),
     "failure.writes.dropped": (
         Change(
