@@ -7,7 +7,7 @@
 3. **Decide** on the facts plus this batch: edges are chosen and transforms evaluated before, then the fold is applied.
    Timers that the batch opens are stored first.
 4. **Commit** the batch: one conditional write, guarded by epoch, by commit number and by "not final". All nodes of a
-   run that finish together share one.
+   run that finish together share one, with the built-in nodes that follow them at once: those run no user code.
 5. **Emit** what the commit calls for: start child runs, wake the parent, publish the status, tell waiting clients.
 6. **Settle** the messages the run was held by, once nothing of it runs any more.
 

@@ -63,6 +63,7 @@ class RunLane:
         self._suspects: frozenset[str] = frozenset()
         self._missing: NodeNotRegistered | None = None
         self._trouble: BaseException | None = None
+        self._uncommitted_bytes = 0
 
     @property
     def partitions(self) -> set[int]:
@@ -137,15 +138,23 @@ class RunLane:
         while True:
             if signals.cancel_requested and not run.state.is_cancelling:
                 facts = [*facts, *await self._interrupt(writer)]
+            known = len(run.to_start)
             if facts:
                 await emitter.prepare(facts)
                 services.committer.decide(run, facts)
-            self._start_decided(run, starter, self._may_delay(run, facts))
-            if run.uncommitted and not (self._may_delay(run, facts) and (self._running or self._ended)):
+            may_delay = self._may_delay(run, facts)
+            if may_delay:
+                self._start_decided(run, starter)
+            else:
+                self._start_built_in(run, starter, len(run.to_start) - known)
+            if self._ended and self._has_room(run):
+                facts = self._gather(writer)
+                continue
+            if run.uncommitted and not (may_delay and (self._running or self._ended)):
                 await self._flush(run, emitter)
             if run.is_final:
                 return False
-            self._start_decided(run, starter, may_start=True)
+            self._start_decided(run, starter)
             if not self._running and not self._ended and not self._inbox:
                 await self._flush(run, emitter)
                 if self._missing is not None:
@@ -170,16 +179,25 @@ class RunLane:
             fact = writer.write(*self._ended.popleft())
             size += measure_fact(fact)
             facts.append(fact)
+        self._uncommitted_bytes += size
         return facts
+
+    def _has_room(self, run: OwnedRun) -> bool:
+        """Whether more may go into the commit that is being gathered."""
+        options = self._services.options
+        return (
+            not self._stopping
+            and len(run.uncommitted) < options.segment_nodes
+            and self._uncommitted_bytes < 2 * options.max_output_bytes
+        )
 
     def _may_delay(self, run: OwnedRun, facts: list[Fact]) -> bool:
         """Whether successors may start before this commit is written: only with ``segment`` durability."""
         options = self._services.options
         return (
             options.durability == "segment"
-            and not self._stopping
             and bool(run.state.pending)
-            and len(run.uncommitted) < options.segment_nodes
+            and self._has_room(run)
             and not any(isinstance(fact, Opened) for fact in facts)
         )
 
@@ -187,34 +205,52 @@ class RunLane:
         before = run.header
         committed = [fact for facts in run.uncommitted for fact in facts]
         await self._services.committer.flush(run)
+        self._uncommitted_bytes = 0
         if run.header is not before:
             self._services.count("commits")
             await emitter.emit(before, committed)
 
-    def _start_decided(self, run: OwnedRun, starter: NodeStarter, may_start: bool) -> None:
-        """Start activations in the order they were decided, as far as there is room."""
-        if not may_start or self._stopping or self._missing is not None or run.state.is_cancelling:
+    def _start_built_in(self, run: OwnedRun, starter: NodeStarter, fresh: int) -> None:
+        """Start those of the last ``fresh`` decided activations that run no user code; the others keep their order.
+
+        What they make of a commit goes into the same one: a chain of loop controllers, waits and sub-flows costs no
+        commit of its own, and no user code starts before the commit is durable.
+        """
+        if not self._may_start(run):
             return
-        room = self._services.options.run_concurrency - len(self._running)
-        while run.to_start and room > 0:
-            activation = run.to_start.popleft()
-            if activation.key not in run.state.pending:
-                continue
-            now = self._services.clock.now()
-            try:
-                started = starter.start(activation)
-            except NodeNotRegistered as missing:
-                # Not the run's fault: let what runs end, then leave the run to a worker that has the node kind.
-                self._missing = missing
-                return
-            if isinstance(started, Execution):
-                run.state.context.pin()
-                task = asyncio.get_running_loop().create_task(self._execute(started))
-                self._running[activation.key] = started, task
-                task.add_done_callback(partial(self._note_end, run, started, now))
-                room -= 1
+        decided = [run.to_start.pop() for _ in range(fresh)]
+        for activation in reversed(decided):
+            if self._missing is None and starter.is_built_in(activation):
+                self._start(run, starter, activation)
             else:
-                self._ended.append((activation, started, now))
+                run.to_start.append(activation)
+
+    def _start_decided(self, run: OwnedRun, starter: NodeStarter) -> None:
+        """Start activations in the order they were decided, as far as there is room."""
+        most = self._services.options.run_concurrency
+        while run.to_start and len(self._running) < most and self._may_start(run):
+            self._start(run, starter, run.to_start.popleft())
+
+    def _may_start(self, run: OwnedRun) -> bool:
+        return not self._stopping and self._missing is None and not run.state.is_cancelling
+
+    def _start(self, run: OwnedRun, starter: NodeStarter, activation: Activation) -> None:
+        if activation.key not in run.state.pending:
+            return
+        now = self._services.clock.now()
+        try:
+            started = starter.start(activation)
+        except NodeNotRegistered as missing:
+            # Not the run's fault: let what runs end, then leave the run to a worker that has the node kind.
+            self._missing = missing
+            return
+        if isinstance(started, Execution):
+            run.state.context.pin()
+            task = asyncio.get_running_loop().create_task(self._execute(started))
+            self._running[activation.key] = started, task
+            task.add_done_callback(partial(self._note_end, run, started, now))
+        else:
+            self._ended.append((activation, started, now))
 
     async def _execute(self, execution: Execution) -> Outcome:
         services = self._services

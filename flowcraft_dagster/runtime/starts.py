@@ -74,6 +74,10 @@ class NodeStarter:
         except NodeError as error:
             return Failed(describe_failure(node.id, activation.key, attempt, error, services.clock.now()))
 
+    def is_built_in(self, activation: Activation) -> bool:
+        """Whether starting the activation runs no user code."""
+        return self._find_node(activation).kind is not None
+
     def _find_node(self, activation: Activation) -> NodeSpec:
         node = self._run.state.plan.node(activation.node_id)
         if activation.item is None:

@@ -33,7 +33,7 @@ from flowcraft_dagster.testing.fleet import WorkerFleet
 IDLE_RUNS = 10
 WARM_RUNS = 100
 WARM_NODES = 2000
-WARM_SHARE = 10
+WARM_SHARE = 4
 WARM_SECONDS = 30.0
 RAW_COMMITS = 2000
 POLL_SECONDS = 0.05

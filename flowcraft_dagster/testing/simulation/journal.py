@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowcraft_dagster.blueprint.model import Blueprint
+from flowcraft_dagster.blueprint.model import Blueprint, NodeSpec
 from flowcraft_dagster.engine.activation import escape_node_id
 from flowcraft_dagster.engine.node import Event
 from flowcraft_dagster.engine.plan import make_plan
@@ -22,7 +22,8 @@ class Journal:
         final: headers of ended runs, as they were when they ended.
         rows: keys of the rows of each run.
         blueprints: of runs, by run id; fills :attr:`early` as nodes start.
-        early: joins that started before one of their sources was committed.
+        early: nodes that started before one of their sources was committed, and built-in ones that were committed
+            before.
         failures: why workers ended of themselves, other than by a server that was away.
     """
 
@@ -41,20 +42,33 @@ class Journal:
         if outcome is CommitOutcome.APPLIED and before is not None and before.seq != after.seq:
             self.commits.setdefault(commit.run_id, []).append(commit)
             self.rows.setdefault(commit.run_id, set()).update(row.key for row in commit.rows)
+            self._check_built_in(commit)
             if commit.status in FINAL_STATUSES:
                 self.final.setdefault(commit.run_id, after)
         return outcome
 
     def watch(self, event: Event) -> None:
-        """A listener: finds joins that fire before their inputs are durable, as ``node`` durability forbids."""
+        """A listener: finds user code that runs before its inputs are durable, as ``node`` durability forbids."""
         if event.type != "node:start":
             return
-        run_id, key = str(event.payload["runId"]), str(event.payload["activation"])
         blueprint = self.blueprints.get(str(event.payload["blueprintId"]))
         node = None if blueprint is None else blueprint.by_id.get(str(event.payload["nodeId"]))
-        if blueprint is None or node is None or key != escape_node_id(node.id):
+        if blueprint is None or node is None or str(event.payload["activation"]) != escape_node_id(node.id):
             return
-        plan = make_plan(blueprint)
+        if node.kind is None:
+            self._check_sources(str(event.payload["runId"]), blueprint, node)
+
+    def _check_built_in(self, commit: Commit) -> None:
+        """Built-in nodes run no user code: their sources may be committed together with them, but not later."""
+        blueprint = self.blueprints.get(commit.blueprint_id)
+        keys = {row.key for row in commit.rows}
+        for node in () if blueprint is None else blueprint.nodes:
+            name = escape_node_id(node.id)
+            if blueprint is not None and node.kind is not None and keys & {f"end/{name}", f"open/{name}/1"}:
+                self._check_sources(commit.run_id, blueprint, node)
+
+    def _check_sources(self, run_id: str, blueprint: Blueprint, node: NodeSpec) -> None:
+        plan, key = make_plan(blueprint), escape_node_id(node.id)
         if node.id in plan.is_any or node.id in plan.fallbacks or node.id in plan.starts:
             return
         rows = self.rows.get(run_id, set())

@@ -105,6 +105,21 @@ def test_a_partition_that_moves_takes_its_run_along() -> None:
     play(app, story)
 
 
+def test_built_in_nodes_cost_no_commit_of_their_own() -> None:
+    child = flow(node("inner", "echo"), name="child")
+    sub = node("sub", "subflow", blueprintId="child")
+    app = make_app(flow(node("a", "const", value=1), sub, node("b", "echo"), edges="a>sub sub>b"), child)
+
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start(StartRequest("main", {}, "run"))
+        await cluster.client.wait("run", 60)
+        rows = [sorted(row.key for row in commit.rows) for commit in cluster.journal.commits["run"]]
+        # The sub-flow is opened by the commit that calls for it; what runs user code waits until that is durable.
+        assert rows == [["end/a", "open/sub/1"], ["end/sub"], ["end/b"]]
+
+    play(app, story)
+
+
 def test_cancelling_reaches_code_that_runs() -> None:
     told: list[str] = []
 
