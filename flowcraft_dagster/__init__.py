@@ -56,13 +56,19 @@ if TYPE_CHECKING:
     from flowcraft_dagster.orchestration.completion import build_flowcraft_completion_sensor
     from flowcraft_dagster.orchestration.component import FlowcraftComponent
     from flowcraft_dagster.orchestration.definitions import FlowcraftAutomation, build_flowcraft_definitions
+    from flowcraft_dagster.orchestration.judgement import CheckLimits
+    from flowcraft_dagster.orchestration.port_resources import (
+        FlowcraftCoordinationResource,
+        FlowcraftQueueResource,
+        FlowcraftStoreResource,
+    )
     from flowcraft_dagster.orchestration.presenter import Presenter
+    from flowcraft_dagster.orchestration.resource_set import build_flowcraft_resources
     from flowcraft_dagster.orchestration.resources import (
         EmbeddedStoreResource,
         EnvironmentBackendResource,
         FlowcraftBackendResource,
         FlowcraftClientResource,
-        FlowcraftWorkerResource,
     )
     from flowcraft_dagster.orchestration.server_resources import (
         CassandraStoreResource,
@@ -70,11 +76,13 @@ if TYPE_CHECKING:
         KafkaJobQueueResource,
         RedisCoordinationResource,
     )
+    from flowcraft_dagster.orchestration.status_sensor import StatusSensorOptions, build_flowcraft_status_sensor
     from flowcraft_dagster.orchestration.translator import (
         FlowcraftBlueprintProps,
         FlowcraftDagsterTranslator,
         FlowcraftNodeProps,
     )
+    from flowcraft_dagster.orchestration.worker_resource import FlowcraftWorkerResource
     from flowcraft_dagster.ports.records import RunHeader, RunQuery
     from flowcraft_dagster.runtime.blocking_client import Client
     from flowcraft_dagster.runtime.client import AsyncClient, StartRequest
@@ -136,13 +144,19 @@ _MODULES = {
     "orchestration.completion": ("build_flowcraft_completion_sensor",),
     "orchestration.component": ("FlowcraftComponent",),
     "orchestration.definitions": ("FlowcraftAutomation", "build_flowcraft_definitions"),
+    "orchestration.judgement": ("CheckLimits",),
+    "orchestration.port_resources": (
+        "FlowcraftCoordinationResource",
+        "FlowcraftQueueResource",
+        "FlowcraftStoreResource",
+    ),
     "orchestration.presenter": ("Presenter",),
+    "orchestration.resource_set": ("build_flowcraft_resources",),
     "orchestration.resources": (
         "EmbeddedStoreResource",
         "EnvironmentBackendResource",
         "FlowcraftBackendResource",
         "FlowcraftClientResource",
-        "FlowcraftWorkerResource",
     ),
     "orchestration.server_resources": (
         "CassandraStoreResource",
@@ -150,7 +164,9 @@ _MODULES = {
         "KafkaJobQueueResource",
         "RedisCoordinationResource",
     ),
+    "orchestration.status_sensor": ("StatusSensorOptions", "build_flowcraft_status_sensor"),
     "orchestration.translator": ("FlowcraftBlueprintProps", "FlowcraftDagsterTranslator", "FlowcraftNodeProps"),
+    "orchestration.worker_resource": ("FlowcraftWorkerResource",),
 }
 _PLACES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 
@@ -209,12 +225,19 @@ __all__ = [
     "FlowcraftComponent",
     "FlowcraftAutomation",
     "build_flowcraft_definitions",
+    "build_flowcraft_resources",
     "Presenter",
+    "CheckLimits",
+    "StatusSensorOptions",
+    "build_flowcraft_status_sensor",
     "EmbeddedStoreResource",
     "EnvironmentBackendResource",
     "FlowcraftBackendResource",
     "FlowcraftClientResource",
     "FlowcraftWorkerResource",
+    "FlowcraftQueueResource",
+    "FlowcraftStoreResource",
+    "FlowcraftCoordinationResource",
     "CassandraStoreResource",
     "KafkaBackendResource",
     "KafkaJobQueueResource",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -58,6 +58,10 @@ class Settings:
             options=read_options(env),
             environment=env,
         )
+
+    def for_a_while(self) -> Settings:
+        """The same for a worker that leaves for good: it holds no place in the group for one that comes back."""
+        return replace(self, environment={**self.environment, "KAFKA_STATIC_MEMBERSHIP": "false"})
 
     def describe(self) -> dict[str, Any]:
         """The settings for people, without secrets."""

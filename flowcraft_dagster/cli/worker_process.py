@@ -20,6 +20,7 @@ from flowcraft_dagster.cli.failures import DONE, FAILED, CommandFailed, describe
 from flowcraft_dagster.cli.health_server import HOST, HealthServer
 from flowcraft_dagster.errors import InfrastructureError, StorageReadOnly
 from flowcraft_dagster.ports.backend import Backend
+from flowcraft_dagster.runtime.bounded import WorkBounds, work_within
 from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.settings import Settings
 from flowcraft_dagster.wiring import make_backend
@@ -48,6 +49,7 @@ class WorkerProcess:
         settings: backend and options.
         slot: stable name of the worker's place.
         health_port: where health is served; None for nowhere, 0 for a free port.
+        bounds: when it ends by itself.
         end_with_stdin: drain when standard input closes: whoever started this process is gone then.
 
     Attributes:
@@ -61,10 +63,12 @@ class WorkerProcess:
         *,
         slot: str | None = None,
         health_port: int | None = None,
+        bounds: WorkBounds | None = None,
         end_with_stdin: bool = False,
     ) -> None:
         self._app = app
-        self._settings = settings
+        self._bounds = bounds or WorkBounds()
+        self._settings = settings.for_a_while() if self._bounds.are_set else settings
         self._slot = slot
         self._health_port = health_port
         self._end_with_stdin = end_with_stdin
@@ -74,13 +78,14 @@ class WorkerProcess:
         self.should_recycle = False
 
     async def serve(self) -> int:
-        """Work until stopped; servers that are away are waited for.
+        """Work until stopped, and wait for servers that are away; or within bounds.
 
         Returns:
             The exit code.
 
         Raises:
             StorageReadOnly, SchemaMismatch, SettingsError: waiting would not help.
+            InfrastructureError: a server is away and there are bounds: whoever set them will call again.
         """
         for line in find_missing_kinds(self._app):
             logger.warning("%s", line)
@@ -104,6 +109,8 @@ class WorkerProcess:
             except InfrastructureError as error:
                 if self._stop.is_set():
                     return DONE
+                if self._bounds.are_set:
+                    raise
                 if time.monotonic() - began > STEADY_SECONDS:
                     pause = FIRST_PAUSE
                 logger.warning("%s Trying again in %.1f s.", describe_error(error), pause)
@@ -122,10 +129,13 @@ class WorkerProcess:
             if self._stop.is_set():
                 return
             self._worker = worker = self._app.worker(self._settings, backend=backend, slot=self._slot)
-            running = asyncio.ensure_future(worker.run())
             announcing = asyncio.ensure_future(self._announce(worker, backend, health))
             try:
-                await running
+                if self._bounds.are_set:
+                    done = await work_within(worker, backend.jobs, SystemClock(), self._bounds)
+                    logger.info("%d messages taken in %.1f s, %d left", done.jobs, done.seconds, done.left)
+                else:
+                    await worker.run()
             finally:
                 announcing.cancel()
                 self.should_recycle = worker.should_recycle

@@ -1,4 +1,4 @@
-"""One live client per process and configuration.
+"""One open backend per process and settings, and one client per app on it.
 
 Dagster builds resources anew for every run and every sensor tick, so a resource is configuration only; the connection
 behind it is kept here and shared. Nothing connects before it is asked for.
@@ -15,8 +15,11 @@ from typing import Any, Final, TypeVar
 
 from flowcraft_dagster.app import Flowcraft, load_app
 from flowcraft_dagster.ports.backend import Backend
+from flowcraft_dagster.runtime.backend_portal import BackendPortal
 from flowcraft_dagster.runtime.blocking_client import Client
+from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.settings import Settings
+from flowcraft_dagster.wiring import make_backend
 
 T = TypeVar("T")
 
@@ -27,31 +30,23 @@ EMBEDDED_LAG_SECONDS: Final = 1.0
 SERVER_LAG_SECONDS: Final = 10.0
 """Workers on several machines have clocks of their own, and write the list after the run."""
 
-_apps: dict[str, Flowcraft] = {}
-# By process, app and settings. The app itself and not its name: one app may be known under several names, and a second
-# client for it would be a second connection. A connection holds its app, so that no other one takes its id.
-_live: dict[tuple[int, int, str], Connection] = {}
-_lock = threading.RLock()
-
 
 @dataclass(frozen=True)
-class Connection:
-    """An app and a client that is connected to its backend.
+class BackendConnection:
+    """A backend that everything in this process shares; never close it.
 
     Attributes:
-        app: blueprints and node kinds.
         settings: what the backend was made from.
-        client: shared by everything in this process; never close it.
+        portal: runs coroutines over it.
     """
 
-    app: Flowcraft
     settings: Settings
-    client: Client
+    portal: BackendPortal
 
     @property
     def backend(self) -> Backend:
         """The open ports; use them only through :meth:`call`."""
-        return self.client.asynchronous.backend
+        return self.portal.backend
 
     def choose_lag(self, wanted: float | None) -> float:
         """Seconds by which a reader of finished runs stays behind the present, so that no late row is missed."""
@@ -60,8 +55,29 @@ class Connection:
         return EMBEDDED_LAG_SECONDS if self.backend.name == "embedded" else SERVER_LAG_SECONDS
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine over the backend, in the client's event loop."""
-        return self.client.call(work)
+        """Run a coroutine over the backend, in its event loop."""
+        return self.portal.call(work)
+
+
+@dataclass(frozen=True)
+class Connection(BackendConnection):
+    """A backend, and an app's client on it; never close either.
+
+    Attributes:
+        app: blueprints and node kinds.
+        client: starts and follows runs.
+    """
+
+    app: Flowcraft
+    client: Client
+
+
+_apps: dict[str, Flowcraft] = {}
+_backends: dict[tuple[int, str], BackendConnection] = {}
+# By the app itself and not its name: one app may be known under several. A connection holds its app, so that no other
+# one takes its id.
+_connections: dict[tuple[int, int, str], Connection] = {}
+_lock = threading.Lock()
 
 
 def register_app(app: Flowcraft) -> str:
@@ -81,11 +97,6 @@ def register_app(app: Flowcraft) -> str:
     return name
 
 
-def _name_by_content(app: Flowcraft) -> str:
-    content = "\n".join(f"{key} {blueprint.content_hash}" for key, blueprint in sorted(app.blueprints.items()))
-    return f"object:{hashlib.sha256(content.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
-
-
 def find_app(target: str) -> Flowcraft:
     """The app of that name: one that was registered here, or ``MODULE:ATTR``.
 
@@ -95,6 +106,26 @@ def find_app(target: str) -> Flowcraft:
     with _lock:
         known = _apps.get(target)
     return load_app(target) if known is None else known
+
+
+def connect_backend(variables: Mapping[str, str]) -> BackendConnection:
+    """The backend for settings, made with the first call and opened again where it was lost.
+
+    Args:
+        variables: settings by the names of their environment variables; they go before the process's own.
+
+    Raises:
+        SettingsError: the configuration cannot be used.
+        InfrastructureError: the store or queue is away; a later call tries again.
+    """
+    connection, _ = _find_backend(variables)
+    connection.portal.open()
+    return connection
+
+
+def find_backend(variables: Mapping[str, str]) -> BackendConnection:
+    """The same, without opening it: for looking at servers that may be away. Raises SettingsError."""
+    return _find_backend(variables)[0]
 
 
 def connect(target: str, variables: Mapping[str, str]) -> Connection:
@@ -109,32 +140,50 @@ def connect(target: str, variables: Mapping[str, str]) -> Connection:
         InfrastructureError: the store or queue is away; a later call tries again.
     """
     app = find_app(target)
-    environment = {**os.environ, **variables}
-    content = "\n".join(f"{k}={v}" for k, v in sorted(environment.items()) if k.startswith(SETTING_PREFIXES))
-    # A forked child has no thread of its parent's client, so it makes one of its own.
-    key = (os.getpid(), id(app), hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest())
+    shared, digest = _find_backend(variables)
+    key = (os.getpid(), id(app), digest)
     with _lock:
-        connection = _live.get(key)
+        connection = _connections.get(key)
         if connection is None:
-            settings = Settings.from_env(environment)
-            connection = _live[key] = Connection(app, settings, app.client(settings))
-        connection.call(_open())
-        return connection
+            client = Client(app.async_client(shared.settings, backend=shared.backend), shared.portal)
+            connection = _connections[key] = Connection(shared.settings, shared.portal, app, client)
+    # Outside the lock: a server that is away must not hold up what needs another one.
+    connection.portal.open()
+    return connection
 
 
 def count_connections() -> int:
-    """How many connections this process holds."""
+    """How many backends this process holds."""
     with _lock:
-        return sum(key[0] == os.getpid() for key in _live)
+        return sum(key[0] == os.getpid() for key in _backends)
 
 
 def close_connections() -> None:
     """Let go of everything; the next call of :func:`connect` starts anew."""
     with _lock:
-        mine = [key for key in _live if key[0] == os.getpid()]
-        for key in mine:
-            _live.pop(key).client.close()
+        mine = [_backends.pop(key) for key in list(_backends) if key[0] == os.getpid()]
+        for key in list(_connections):
+            if key[0] == os.getpid():
+                del _connections[key]
+    for connection in mine:
+        connection.portal.close()
 
 
-async def _open() -> None:
-    """Nothing: calling it opens the backend."""
+def _find_backend(variables: Mapping[str, str]) -> tuple[BackendConnection, str]:
+    environment = {**os.environ, **variables}
+    content = "\n".join(f"{k}={v}" for k, v in sorted(environment.items()) if k.startswith(SETTING_PREFIXES))
+    digest = hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
+    # A forked child has no thread of its parent's portal, so it makes one of its own.
+    key = (os.getpid(), digest)
+    with _lock:
+        connection = _backends.get(key)
+        if connection is None:
+            settings = Settings.from_env(environment)
+            portal = BackendPortal(make_backend(settings, SystemClock()))
+            connection = _backends[key] = BackendConnection(settings, portal)
+        return connection, digest
+
+
+def _name_by_content(app: Flowcraft) -> str:
+    content = "\n".join(f"{key} {blueprint.content_hash}" for key, blueprint in sorted(app.blueprints.items()))
+    return f"object:{hashlib.sha256(content.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"

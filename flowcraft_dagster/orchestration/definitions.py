@@ -9,11 +9,11 @@ import dagster as dg
 
 from flowcraft_dagster.app import Flowcraft
 from flowcraft_dagster.orchestration.blueprint_assets import build_blueprint_assets
+from flowcraft_dagster.orchestration.blueprint_checks import build_blueprint_checks
 from flowcraft_dagster.orchestration.catalogue import build_catalogue
-from flowcraft_dagster.orchestration.checks import build_checks, build_runtime_specs
 from flowcraft_dagster.orchestration.completion import build_follow_up_job, build_follow_up_sensor
 from flowcraft_dagster.orchestration.connection import find_app, register_app
-from flowcraft_dagster.orchestration.labels import CLIENT_KEY, WORKER_KEY
+from flowcraft_dagster.orchestration.judgement import CheckLimits
 from flowcraft_dagster.orchestration.node_assets import build_node_specs
 from flowcraft_dagster.orchestration.operations import build_operator_jobs
 from flowcraft_dagster.orchestration.presenter import Presenter
@@ -25,13 +25,10 @@ from flowcraft_dagster.orchestration.reconciliation import (
 from flowcraft_dagster.orchestration.request_losses import build_request_check, build_request_spec
 from flowcraft_dagster.orchestration.requested_runs import build_requested_runs_job
 from flowcraft_dagster.orchestration.requests import build_flowcraft_run_request_sensor
-from flowcraft_dagster.orchestration.resources import (
-    EnvironmentBackendResource,
-    FlowcraftBackendResource,
-    FlowcraftClientResource,
-    FlowcraftWorkerResource,
-)
+from flowcraft_dagster.orchestration.resource_set import build_flowcraft_resources
+from flowcraft_dagster.orchestration.resources import FlowcraftBackendResource
 from flowcraft_dagster.orchestration.run_failures import build_flowcraft_run_failure_sensors
+from flowcraft_dagster.orchestration.runtime_checks import build_runtime_checks, build_runtime_specs
 from flowcraft_dagster.orchestration.start_job import build_start_job
 from flowcraft_dagster.orchestration.status_sensor import (
     EventTransformer,
@@ -70,6 +67,7 @@ def build_flowcraft_definitions(
     translator: FlowcraftDagsterTranslator | None = None,
     presenter: Presenter | None = None,
     automation: FlowcraftAutomation | None = None,
+    check_limits: CheckLimits | None = None,
     status_options: StatusSensorOptions | None = None,
     event_transformer_fn: EventTransformer | None = None,
     node_assets: bool | Sequence[str] = False,
@@ -83,6 +81,7 @@ def build_flowcraft_definitions(
         translator: names the assets.
         presenter: shows results: redaction, limits of size.
         automation: what runs by itself.
+        check_limits: when checks warn, and when they fail.
         status_options: bounds of the status sensor.
         event_transformer_fn: see :func:`build_flowcraft_status_sensor`.
         node_assets: True for an external asset for each node of all blueprints, or the ids of some.
@@ -99,25 +98,25 @@ def build_flowcraft_definitions(
     translator = translator or FlowcraftDagsterTranslator()
     presenter = presenter or Presenter()
     automation = automation or FlowcraftAutomation()
-    status_options = status_options or StatusSensorOptions()
+    limits = check_limits or CheckLimits()
     catalogue = build_catalogue(loaded, translator, presenter)
-    client = FlowcraftClientResource(app=target, backend=backend or EnvironmentBackendResource())
     sensor_status = dg.DefaultSensorStatus.RUNNING if automation.running else dg.DefaultSensorStatus.STOPPED
     chosen = list(catalogue.entries) if node_assets is True else list(node_assets or ())
     shown = dg.Definitions(
         assets=[*build_runtime_specs(), *build_node_specs(loaded, chosen, translator)],
-        asset_checks=build_checks(catalogue, presenter, status_options.limits),
+        asset_checks=[*build_blueprint_checks(catalogue, presenter, limits), *build_runtime_checks(limits)],
         sensors=[
             build_flowcraft_status_sensor(
                 catalogue=catalogue,
                 presenter=presenter,
+                limits=limits,
                 options=status_options,
                 minimum_interval_seconds=automation.status_interval_seconds,
                 default_status=sensor_status,
                 event_transformer_fn=event_transformer_fn,
             )
         ],
-        resources={CLIENT_KEY: client},
+        resources=build_flowcraft_resources(target, backend),
     )
     if observe_only:
         return dg.Definitions.merge(shown, dg.Definitions(assets=[entry.spec for entry in catalogue.entries.values()]))
@@ -125,7 +124,7 @@ def build_flowcraft_definitions(
     acting = dg.Definitions(
         assets=[
             *build_blueprint_assets(catalogue, presenter),
-            build_reconciliation_asset(),
+            build_reconciliation_asset(limits),
             build_request_spec(),
         ],
         asset_checks=[build_request_check()],
@@ -152,6 +151,5 @@ def build_flowcraft_definitions(
             build_follow_up_sensor(reacting),
             *build_flowcraft_run_failure_sensors(default_status=reacting),
         ],
-        resources={WORKER_KEY: FlowcraftWorkerResource(flowcraft=client)},
     )
     return dg.Definitions.merge(shown, acting)

@@ -31,3 +31,6 @@ BATCH_ID: Final = "batch_id"
 # Resource keys.
 CLIENT_KEY: Final = "flowcraft"
 WORKER_KEY: Final = "flowcraft_worker"
+QUEUE_KEY: Final = "flowcraft_queue"
+STORE_KEY: Final = "flowcraft_store"
+COORDINATION_KEY: Final = "flowcraft_coordination"

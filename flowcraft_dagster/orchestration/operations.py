@@ -11,7 +11,8 @@ from pydantic import Field
 from flowcraft_dagster.engine.values import UNDEFINED
 from flowcraft_dagster.errors import RunError, RunFinished, RunNotFound
 from flowcraft_dagster.orchestration.following import retried
-from flowcraft_dagster.orchestration.resources import FlowcraftClientResource, FlowcraftWorkerResource
+from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
+from flowcraft_dagster.orchestration.worker_resource import FlowcraftWorkerResource
 from flowcraft_dagster.ports.records import FAILED, LIVE_STATUSES, RunQuery
 from flowcraft_dagster.runtime.requests import replay_letter
 
@@ -61,6 +62,7 @@ class ReplayConfig(dg.Config):
 class DrainConfig(dg.Config):
     """How long to work."""
 
+    max_jobs: int = Field(default=0, description="Messages that are taken from the queue; 0 for as many as there are.")
     max_seconds: float = Field(default=60.0, description="No new work after this; running nodes may end.")
     idle_seconds: float = Field(default=1.0, description="Ends when there was nothing to do for so long.")
 
@@ -206,12 +208,18 @@ def _build_drain_job() -> dg.JobDefinition:
     def drain(context: OpExecutionContext, config: DrainConfig, flowcraft_worker: FlowcraftWorkerResource) -> None:
         """Works until nothing is left, or the time is up."""
         with retried(context):
-            report = flowcraft_worker.drain(config.max_seconds, config.idle_seconds)
+            report = flowcraft_worker.drain(config.max_jobs or None, config.max_seconds, config.idle_seconds)
         context.log.info(
             "%s after %.1f s, %d messages left", "idle" if report.is_idle else "stopped", report.seconds, report.left
         )
         context.add_output_metadata(
-            {"seconds": round(report.seconds, 2), "left": report.left, "idle": report.is_idle, **report.counters}
+            {
+                "seconds": round(report.seconds, 2),
+                "jobs": report.jobs,
+                "left": report.left,
+                "idle": report.is_idle,
+                **report.counters,
+            }
         )
 
     @dg.job(

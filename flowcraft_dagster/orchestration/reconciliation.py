@@ -10,11 +10,13 @@ import dagster as dg
 from dagster import AssetExecutionContext
 from pydantic import Field
 
-from flowcraft_dagster.orchestration.checks import QUEUE_KEY, WAITING_KEY, WORKERS_KEY
 from flowcraft_dagster.orchestration.connection import Connection
 from flowcraft_dagster.orchestration.figures import tabulate
 from flowcraft_dagster.orchestration.following import retried
+from flowcraft_dagster.orchestration.judgement import CheckLimits, Judgement, grade
+from flowcraft_dagster.orchestration.port_resources import FlowcraftCoordinationResource
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
+from flowcraft_dagster.orchestration.runtime_checks import QUEUE_ASSET, SERVERS_ASSET, WAITING_ASSET, WORKERS_ASSET
 from flowcraft_dagster.orchestration.translator import RUNTIME_GROUP, make_runtime_key
 from flowcraft_dagster.runtime.reconciler import ReconciliationStats
 
@@ -24,8 +26,8 @@ SCHEDULE_NAME: Final = "reconcile_flowcraft_runs_schedule"
 RECONCILIATION_KEY: Final = make_runtime_key("reconciliation")
 STALLED_CHECK: Final = "no_stalled_runs"
 LEASE: Final = "reconciliation"
-LEASE_SECONDS: Final = 240.0
-"""Shorter than the time between two passes: one that was killed holds up none."""
+LEASE_SECONDS: Final = 60.0
+"""A pass that was killed holds up others for so long; one that goes on renews its lease."""
 POOL: Final = "flowcraft_reconciliation"
 MAX_RUNTIME_SECONDS: Final = 1800
 MOST_LISTED: Final = 100
@@ -50,8 +52,13 @@ class ReconciliationConfig(dg.Config):
     )
 
 
-def build_reconciliation_asset() -> dg.AssetsDefinition:
-    """The asset: each materialization is one pass, with its figures as metadata."""
+def build_reconciliation_asset(limits: CheckLimits | None = None) -> dg.AssetsDefinition:
+    """The asset: each materialization is one pass, with its figures as metadata.
+
+    Args:
+        limits: when its check fails; the defaults when None.
+    """
+    given = limits or CheckLimits()
 
     @dg.multi_asset(
         name=OP_NAME,
@@ -69,11 +76,14 @@ def build_reconciliation_asset() -> dg.AssetsDefinition:
         pool=POOL,
     )
     def reconciliation(
-        context: AssetExecutionContext, config: ReconciliationConfig, flowcraft: FlowcraftClientResource
+        context: AssetExecutionContext,
+        config: ReconciliationConfig,
+        flowcraft: FlowcraftClientResource,
+        flowcraft_coordination: FlowcraftCoordinationResource,
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         began = time.monotonic()
         with retried(context.op_execution_context):
-            stats = make_pass(flowcraft.connect(), context.run.run_id, config)
+            stats = make_pass(flowcraft.connect(), flowcraft_coordination, config)
         if stats is None:
             context.log.warning("another pass is under way; nothing to do")
             yield dg.AssetCheckResult(
@@ -86,12 +96,14 @@ def build_reconciliation_asset() -> dg.AssetsDefinition:
         yield dg.MaterializeResult(
             asset_key=RECONCILIATION_KEY, metadata=describe_pass(stats, time.monotonic() - began)
         )
-        yield judge_pass(stats)
+        yield judge_pass(stats, given).to_result()
 
     return reconciliation
 
 
-def make_pass(connection: Connection, owner: str, config: ReconciliationConfig) -> ReconciliationStats | None:
+def make_pass(
+    connection: Connection, coordination: FlowcraftCoordinationResource, config: ReconciliationConfig
+) -> ReconciliationStats | None:
     """Make one pass over the live runs, or none where another one is under way.
 
     Two at once would do no harm, only the same work twice: so a lease is enough.
@@ -99,28 +111,24 @@ def make_pass(connection: Connection, owner: str, config: ReconciliationConfig) 
     Raises:
         InfrastructureError: the listing cannot be read; runs woken before stay woken.
     """
-    coordination = connection.backend.coordination
-    owner = f"{owner}/{time.monotonic_ns()}"
-    if not connection.call(coordination.acquire_lease(LEASE, owner, LEASE_SECONDS)):
-        return None
-    try:
+    with coordination.hold_lease(LEASE, LEASE_SECONDS) as is_mine:
+        if not is_mine:
+            return None
         reconciler = connection.app.reconciler(
             connection.settings, backend=connection.backend, stalled_after=config.stalled_after_seconds
         )
         return connection.call(reconciler.run(everything=config.everything))
-    finally:
-        connection.call(coordination.release_lease(LEASE, owner))
 
 
 def build_reconciliation_job() -> Any:
-    """The job: one pass, then the checks of workers, queue and waiting runs."""
+    """The job: one pass, then the checks of servers, workers, queue and waiting runs."""
     selection = dg.AssetSelection.assets(RECONCILIATION_KEY) | dg.AssetSelection.checks_for_assets(
-        RECONCILIATION_KEY, WORKERS_KEY, QUEUE_KEY, WAITING_KEY
+        RECONCILIATION_KEY, SERVERS_ASSET, WORKERS_ASSET, QUEUE_ASSET, WAITING_ASSET
     )
     return dg.define_asset_job(
         JOB_NAME,
         selection=selection,
-        description="Wakes workflow runs that stand still, and looks at workers, queue and waiting runs.",
+        description="Wakes workflow runs that stand still, and looks at servers, workers, queue and waiting runs.",
         executor_def=dg.in_process_executor,
         tags={"dagster/max_runtime": str(MAX_RUNTIME_SECONDS)},
     )
@@ -175,14 +183,14 @@ def describe_pass(stats: ReconciliationStats, seconds: float) -> dict[str, Any]:
     }
 
 
-def judge_pass(stats: ReconciliationStats) -> dg.AssetCheckResult:
+def judge_pass(stats: ReconciliationStats, limits: CheckLimits) -> Judgement:
     """The check that belongs to a pass."""
     named = ", ".join(stats.stalled_ids[:5])
-    return dg.AssetCheckResult(
-        asset_key=RECONCILIATION_KEY,
+    return Judgement(
+        key=RECONCILIATION_KEY,
         check_name=STALLED_CHECK,
-        passed=not stats.stalled_runs,
-        severity=dg.AssetCheckSeverity.ERROR if stats.failed_runs else dg.AssetCheckSeverity.WARN,
+        passed=not stats.failed_runs and stats.stalled_runs <= limits.warn_stalled,
+        severity=grade(bool(stats.failed_runs) or stats.stalled_runs > limits.error_stalled),
         description=f"{stats.stalled_runs} of {stats.scanned_runs} live runs stood still"
         + (f": {named}" if named else ""),
         metadata={"stalled": stats.stalled_runs, "failed": stats.failed_runs},

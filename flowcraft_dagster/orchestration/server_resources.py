@@ -49,7 +49,7 @@ class KafkaJobQueueResource(_ServerResource):
     sasl_mechanism: str = Field(default="", description="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.")
     sasl_username: str = Field(default="", description="For PLAIN and SCRAM.")
     sasl_password: str = Field(default="", description="For PLAIN and SCRAM; give a dg.EnvVar.", repr=False)
-    further: dict[str, str] = Field(default={}, description=FURTHER.format(example="KAFKA_TLS_CA_FILE"))
+    further: dict[str, str] = Field(default={}, repr=False, description=FURTHER.format(example="KAFKA_TLS_CA_FILE"))
 
 
 class CassandraStoreResource(_ServerResource):
@@ -68,7 +68,7 @@ class CassandraStoreResource(_ServerResource):
     username: str = Field(default="", description="For password authentication.")
     password: str = Field(default="", description="For password authentication; give a dg.EnvVar.", repr=False)
     secure_connect_bundle: str = Field(default="", description="The ZIP file from DataStax Astra.")
-    further: dict[str, str] = Field(default={}, description=FURTHER.format(example="CASSANDRA_CONSISTENCY"))
+    further: dict[str, str] = Field(default={}, repr=False, description=FURTHER.format(example="CASSANDRA_CONSISTENCY"))
 
 
 class RedisCoordinationResource(_ServerResource):
@@ -84,7 +84,7 @@ class RedisCoordinationResource(_ServerResource):
         default="", repr=False, description="redis://, rediss:// or unix://; give a dg.EnvVar when it has a password."
     )
     prefix: str = Field(default="", description="Every key begins with it; flowcraft by default.")
-    further: dict[str, str] = Field(default={}, description=FURTHER.format(example="REDIS_TLS_CA_FILE"))
+    further: dict[str, str] = Field(default={}, repr=False, description=FURTHER.format(example="REDIS_TLS_CA_FILE"))
 
 
 class KafkaBackendResource(FlowcraftBackendResource):

@@ -12,11 +12,13 @@ import dagster as dg
 
 from flowcraft_dagster.blueprint import Blueprint
 from flowcraft_dagster.errors import FlowcraftError, InfrastructureError
+from flowcraft_dagster.orchestration.blueprint_checks import judge_blueprint, judge_runs
 from flowcraft_dagster.orchestration.catalogue import Catalogue
-from flowcraft_dagster.orchestration.checks import CheckLimits, judge_blueprint, judge_runs
 from flowcraft_dagster.orchestration.connection import Connection
 from flowcraft_dagster.orchestration.figures import RunFigures
-from flowcraft_dagster.orchestration.labels import BATCH_ID, CLIENT_KEY, RECORDER_TAG, RUN_ID
+from flowcraft_dagster.orchestration.judgement import CheckLimits
+from flowcraft_dagster.orchestration.labels import BATCH_ID, CLIENT_KEY, RECORDER_TAG, RUN_ID, STORE_KEY
+from flowcraft_dagster.orchestration.port_resources import FlowcraftStoreResource
 from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.orchestration.status_cursor import MOST_HELD, StatusCursor, read_cursor, start_anew
@@ -47,20 +49,19 @@ class StatusSensorOptions:
         safety_lag_seconds: runs that ended less long ago are left for the next tick, since the list may lag behind;
             None for what suits the backend.
         lookback_seconds: with no usable cursor, runs that ended before are left out.
-        limits: when the check of a blueprint's runs fails.
     """
 
     max_seconds: float = 30.0
     max_runs: int = 100_000
     safety_lag_seconds: float | None = None
     lookback_seconds: float = 86_400.0
-    limits: CheckLimits = field(default_factory=CheckLimits)
 
 
 def build_flowcraft_status_sensor(
     *,
     catalogue: Catalogue,
     presenter: Presenter | None = None,
+    limits: CheckLimits | None = None,
     options: StatusSensorOptions | None = None,
     name: str = "flowcraft_status_sensor",
     minimum_interval_seconds: int = 15,
@@ -77,6 +78,7 @@ def build_flowcraft_status_sensor(
     Args:
         catalogue: the blueprints.
         presenter: shows results; the default one when None.
+        limits: when the check of a blueprint's runs fails; the defaults when None.
         options: bounds of a tick; the defaults when None.
         name: the sensor's name.
         minimum_interval_seconds: between two ticks.
@@ -84,20 +86,21 @@ def build_flowcraft_status_sensor(
         event_transformer_fn: rewrites, adds or drops events before they are reported.
     """
     presenter = presenter or Presenter()
+    judged_by = limits or CheckLimits()
     options = options or StatusSensorOptions()
 
     @dg.sensor(
         name=name,
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
-        required_resource_keys={CLIENT_KEY},
+        required_resource_keys={CLIENT_KEY, STORE_KEY},
         description="Reports finished workflow runs to the assets of their blueprints.",
     )
     def flowcraft_status_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         resource: FlowcraftClientResource = getattr(context.resources, CLIENT_KEY)
+        store: FlowcraftStoreResource = getattr(context.resources, STORE_KEY)
         try:
-            connection = resource.connect()
-            tick = _Tick(context, connection, catalogue, presenter, options)
+            tick = _Tick(context, resource.connect(), store, catalogue, presenter, judged_by, options)
             return tick.run(event_transformer_fn)
         except InfrastructureError as error:
             # Nothing is lost: the cursor stays where it is.
@@ -112,8 +115,10 @@ class _Tick:
 
     context: dg.SensorEvaluationContext
     connection: Connection
+    store: FlowcraftStoreResource
     catalogue: Catalogue
     presenter: Presenter
+    limits: CheckLimits
     options: StatusSensorOptions
     figures: dict[str, RunFigures] = field(default_factory=dict)
     elsewhere: Counter[str] = field(default_factory=Counter)
@@ -159,7 +164,7 @@ class _Tick:
         until = now - self.connection.choose_lag(self.options.safety_lag_seconds)
         position, seen = cursor.position, 0
         while seen < self.options.max_runs and time.monotonic() - self.began < self.options.max_seconds:
-            page = self.connection.call(self.connection.backend.index.scan_finished_runs(position, until, PAGE))
+            page = self.store.scan_finished_runs(position, until, PAGE)
             for header in page.headers:
                 if (header.finished_at or now) >= (cursor.since or 0.0):
                     self._take(header)
@@ -171,7 +176,7 @@ class _Tick:
 
     def _look_at_held(self, cursor: StatusCursor) -> None:
         for run_id, finished_at in cursor.held.items():
-            header = self.connection.call(self.connection.backend.state.read_header(run_id))
+            header = self.store.read_run(run_id)
             if header is None:
                 continue
             is_late = time.time() - finished_at > HOLD_SECONDS
@@ -231,7 +236,7 @@ class _Tick:
         kind = dg.AssetMaterialization if figures.statuses[COMPLETED] else dg.AssetObservation
         description = _count_in_words(figures.statuses)
         events: list[AssetEvent] = [kind(asset_key=entry.key, description=description, metadata=metadata)]
-        events.append(judge_runs(self.connection, entry, self.presenter, self.options.limits).to_evaluation())
+        events.append(judge_runs(self.connection, entry, self.presenter, self.limits).to_evaluation())
         return events
 
     def _describe_latest(self, figures: RunFigures) -> dict[str, Any]:

@@ -7,10 +7,9 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from flowcraft_dagster.engine.values import UNDEFINED
-from flowcraft_dagster.errors import InfrastructureError
 from flowcraft_dagster.ports.records import RunHeader, RunQuery
+from flowcraft_dagster.runtime.backend_portal import BackendPortal
 from flowcraft_dagster.runtime.client import AsyncClient, StartRequest
-from flowcraft_dagster.runtime.portal import Portal
 from flowcraft_dagster.runtime.result import OpenWait, RunResult
 
 T = TypeVar("T")
@@ -21,36 +20,23 @@ class Client:
 
     The backend is opened with the first call, and looked after again by the call that follows a failure.
 
+    Args:
+        client: does the work.
+        portal: a way to its backend that others use too; one of its own when None.
+
     Example:
         >>> with app.client() as client:  # doctest: +SKIP
         ...     run_id = client.start("content-moderation", {"userId": "u1", "userPost": "hello"})
         ...     print(client.wait(run_id).status)
     """
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: AsyncClient, portal: BackendPortal | None = None) -> None:
         self.asynchronous = client
-        self._portal = Portal()
-        self._is_ready = False
-        self._was_opened = False
+        self._portal = portal or BackendPortal(client.backend)
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the client's event loop, with the backend open."""
-        return self._portal.call(self._with_backend(work))
-
-    async def _with_backend(self, work: Coroutine[Any, Any, T]) -> T:
-        if not self._is_ready:
-            self._was_opened = True
-            try:
-                await self.asynchronous.backend.open()
-            except BaseException:
-                work.close()
-                raise
-            self._is_ready = True
-        try:
-            return await work
-        except InfrastructureError:
-            self._is_ready = False
-            raise
+        return self._portal.call(work)
 
     def start(
         self,
@@ -121,10 +107,6 @@ class Client:
 
     def close(self) -> None:
         """Let go of the backend."""
-        self._is_ready = False
-        if self._was_opened:
-            self._was_opened = False
-            self._portal.call(self.asynchronous.backend.close())
         self._portal.close()
 
     def __enter__(self) -> Client:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -47,6 +48,9 @@ from flowcraft_dagster.runtime.services import LaneServices
 from flowcraft_dagster.runtime.timers import TimerService
 
 logger = logging.getLogger(__name__)
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+"""Is called where it is awaited, so that a worker that is stopped at once leaves no coroutine that never began."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +161,12 @@ class Worker:
 
     # -- the life of a worker ------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
+    async def run(self, max_jobs: int | None = None) -> None:
         """Work until :meth:`stop`; then drain and leave the group.
+
+        Args:
+            max_jobs: after so many messages nothing new is taken, and the worker ends when what they began has ended
+                or waits; None for no such limit.
 
         Raises:
             QueueUnavailable: the consumer cannot go on; nothing is lost, start a new worker.
@@ -167,8 +175,8 @@ class Worker:
         await self._record("alive")
         await self._consumer.start(self._revoke)
         clock = self._parts.clock
-        parts = {"fetching": self._fetch(), "timers": self._timers.run()}
-        parts |= {duty.name: duty.repeat(clock) for duty in self._list_duties()}
+        parts: dict[str, Work] = {"fetching": partial(self._fetch, max_jobs), "timers": self._timers.run}
+        parts |= {duty.name: partial(duty.repeat, clock) for duty in self._list_duties()}
         tasks = [asyncio.ensure_future(self._watch(name, work)) for name, work in parts.items()]
         self.ready.set()
         try:
@@ -186,10 +194,10 @@ class Worker:
         """Drain and end; safe to call twice."""
         self._stopping.set()
 
-    async def _watch(self, name: str, work: Coroutine[Any, Any, None], *, may_end: bool = False) -> None:
+    async def _watch(self, name: str, work: Work, *, may_end: bool = False) -> None:
         """See a part of the worker through: without it the worker would go on as if it were whole."""
         try:
-            await work
+            await work()
             if may_end or self._stopping.is_set():
                 return
             self._fail(WorkerFailed("it has ended", part=name))
@@ -251,20 +259,27 @@ class Worker:
 
     # -- messages ------------------------------------------------------------------------------------------------
 
-    async def _fetch(self) -> None:
+    async def _fetch(self, max_jobs: int | None) -> None:
         limit = self._parts.options.max_lanes
-        while not self._stopping.is_set():
-            deliveries = await self._consumer.fetch(max(1, limit - len(self._lanes)))
+        left = math.inf if max_jobs is None else max_jobs
+        while not self._stopping.is_set() and left > 0:
+            deliveries = await self._consumer.fetch(int(min(max(1, limit - len(self._lanes)), left)))
+            left -= len(deliveries)
             for delivery in deliveries:
                 self._take(delivery)
             self._balance()
+        if not self._stopping.is_set():
+            await self.wait_idle()
+            if self._background:
+                await asyncio.wait(self._background)
+            self.stop()
 
     def _take(self, delivery: Delivery) -> None:
         self._services.count("messages")
         try:
             job = decode_job(delivery.message)
         except MessageError as error:
-            self._spawn(self._bury_and_settle(delivery, str(error)))
+            self._spawn(partial(self._bury_and_settle, delivery, str(error)))
             return
         lane = self._lanes.get(job.run_id)
         if lane is None:
@@ -288,7 +303,7 @@ class Worker:
 
     async def _watch_lane(self, lane: RunLane) -> None:
         try:
-            await self._watch(f"run {lane.run_id}", self._drive(lane), may_end=True)
+            await self._watch(f"run {lane.run_id}", partial(self._drive, lane), may_end=True)
         finally:
             self._lane_tasks.pop(lane, None)
             self._forget(lane)
@@ -474,7 +489,7 @@ class Worker:
         before = self._parts.clock.monotonic() - self._parts.options.anchor_seconds
         for lane in self._lanes.values():
             if lane.is_live and lane.deliveries and lane.held_since < before:
-                self._spawn(self._send_again(lane, JobMessage(lane.run_id)))
+                self._spawn(partial(self._send_again, lane, JobMessage(lane.run_id)))
 
     async def _look_at_threads(self) -> None:
         self.should_recycle = self._threads.abandoned > self._parts.options.max_abandoned_threads
@@ -496,7 +511,7 @@ class Worker:
             )
         )
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Work) -> None:
         task = asyncio.ensure_future(self._watch("messages", work, may_end=True))
         self._background.add(task)
         task.add_done_callback(self._background.discard)

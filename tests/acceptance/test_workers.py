@@ -44,6 +44,18 @@ def _send(cli: CommandLine, *messages: Message) -> None:
     asyncio.run(send())
 
 
+def test_a_bounded_worker_ends_by_itself(alone: CommandLine) -> None:
+    for number in range(3):
+        alone("start", "chain", "--run-id", f"run-{number}", "--context", '{"n": 1}')
+    some = alone("worker", "--max-jobs", 2)
+    assert "2 messages taken" in some.err
+    assert "1 left" in some.err
+    rest = alone("worker", "--until-idle", 0.2, "--max-seconds", "1m")
+    assert "1 messages taken" in rest.err
+    assert "0 left" in rest.err
+    assert [alone("status", f"run-{number}", "--json").json["status"] for number in range(3)] == ["completed"] * 3
+
+
 def test_sigterm_drains_and_nothing_new_is_begun(alone: CommandLine, gate: Path) -> None:
     with alone.worker("--slot", "one") as worker:
         line = worker.expect(" ready: ")

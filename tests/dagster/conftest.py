@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 import pytest
@@ -18,8 +18,8 @@ from flowcraft_dagster.app import Flowcraft
 from flowcraft_dagster.orchestration.catalogue import Catalogue, build_catalogue
 from flowcraft_dagster.orchestration.connection import Connection, close_connections
 from flowcraft_dagster.orchestration.definitions import build_flowcraft_definitions
-from flowcraft_dagster.orchestration.labels import CLIENT_KEY
 from flowcraft_dagster.orchestration.presenter import Presenter
+from flowcraft_dagster.orchestration.resource_set import build_flowcraft_resources
 from flowcraft_dagster.orchestration.resources import EmbeddedStoreResource, FlowcraftClientResource
 from flowcraft_dagster.orchestration.translator import FlowcraftDagsterTranslator
 from flowcraft_dagster.runtime.blocking_client import Client
@@ -29,6 +29,7 @@ from flowcraft_dagster.settings import Settings
 from flowcraft_dagster.wiring import make_backend
 from tests.dagster.sample_app import app as sample_app
 
+T = TypeVar("T")
 HERE = Path(__file__).parent
 # Raised inside Dagster about its own use of itself and of pydantic.
 DAGSTER_WARNINGS = (
@@ -79,11 +80,15 @@ class Site:
     def settings(self) -> Settings:
         return Settings(home=self.home)
 
+    @property
+    def resources(self) -> dict[str, Any]:
+        """All resources of the location, over this folder."""
+        return build_flowcraft_resources(self.resource.app, self.resource.backend)
+
     def evaluate(self, sensor: dg.SensorDefinition, cursor: str | None = None) -> Any:
         """Evaluate a sensor once, as the daemon does."""
-        resources = {CLIENT_KEY: self.resource}
         with dg.build_sensor_context(
-            instance=self.instance, cursor=cursor, resources=resources, definitions=self.definitions
+            instance=self.instance, cursor=cursor, resources=self.resources, definitions=self.definitions
         ) as context:
             context.log.addHandler(self.log)
             return sensor.evaluate_tick(context)
@@ -164,8 +169,18 @@ class WorkerThread:
         self._thread.start()
         assert self._ready.wait(30)
 
+    @property
+    def worker(self) -> Worker:
+        assert self._worker is not None
+        return self._worker
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the worker's loop."""
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+
     def stop(self) -> None:
-        if self._loop is not None and self._worker is not None:
+        if self._thread.is_alive() and self._loop is not None and self._worker is not None:
             self._loop.call_soon_threadsafe(self._worker.stop)
         self._thread.join(60)
         assert not self._thread.is_alive()

@@ -44,6 +44,7 @@ _waits = _chain("waits", "wait", "double")
 _waits["nodes"][0]["params"] = {"eventName": "approval"}
 app.add_blueprint(_waits)
 app.add_blueprint(_chain("lingers", "linger"))
+app.add_blueprint({"id": "sleeps", "nodes": [{"id": "nap", "uses": "sleep", "params": {"duration": "1h"}}]})
 app.add_blueprint(
     {
         "id": "asks in a sub-flow",

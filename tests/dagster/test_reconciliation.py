@@ -57,6 +57,7 @@ def test_nothing_to_do_is_a_pass_too(site: Site, worker: WorkerThread) -> None:
     assert figures_of(site) == {"stalled": 0, "reconciled": 0, "failed": 0, "scanned": 0}
     assert checks_of(result) == {
         "no_stalled_runs": True,
+        "servers_answer": True,
         "workers_are_alive": True,
         "queue_is_short": True,
         "no_dead_letters": True,

@@ -19,7 +19,6 @@ from flowcraft_dagster.orchestration.resources import (
     EmbeddedStoreResource,
     EnvironmentBackendResource,
     FlowcraftClientResource,
-    FlowcraftWorkerResource,
 )
 from tests.dagster.conftest import Site, WorkerThread
 
@@ -103,30 +102,6 @@ def test_an_op_of_ones_own_uses_the_client(site: Site, worker: WorkerThread) -> 
         op()
 
     assert own_job.execute_in_process(instance=site.instance).output_for_node("own") == 4
-
-
-def test_the_worker_drains_and_leaves(site: Site) -> None:
-    run_ids = [site.client.start("400", {"n": n}) for n in range(5)]
-    report = FlowcraftWorkerResource(flowcraft=site.resource, concurrency=2).drain(max_seconds=30, idle_seconds=0.2)
-
-    assert report.is_idle
-    assert report.left == 0
-    assert [site.client.result(run_id).status for run_id in run_ids] == ["completed"] * 5
-
-
-def test_the_worker_leaves_what_it_has_no_time_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLOWCRAFT_DRAIN_SECONDS", "0.1")
-    run_id = site.client.start("lingers", {"n": 1})
-    report = FlowcraftWorkerResource(flowcraft=site.resource).drain(max_seconds=0.5)
-
-    assert not report.is_idle
-    assert site.client.status(run_id).status == "running"
-
-
-def test_fields_are_documented() -> None:
-    for resource in (EmbeddedStoreResource, FlowcraftClientResource, FlowcraftWorkerResource):
-        for name, field in resource.model_fields.items():
-            assert field.description or name in ("backend", "flowcraft"), f"{resource.__name__}.{name}"
 
 
 def test_an_environment_variable_can_name_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

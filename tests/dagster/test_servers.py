@@ -171,6 +171,7 @@ def test_launches_requests_status_and_reconciliation_on_real_servers(servers: Si
     checks = {event.check_name: event.passed for event in reconciled.get_asset_check_evaluations()}
     assert checks == {
         "no_stalled_runs": True,
+        "servers_answer": True,
         "workers_are_alive": True,
         "queue_is_short": True,
         "no_dead_letters": False,

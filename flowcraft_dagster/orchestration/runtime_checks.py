@@ -1,0 +1,234 @@
+"""Checks of what runs the workflows: servers, workers, queue, dead letters, and runs that wait for an answer."""
+
+# No `from __future__ import annotations`: Dagster reads the types of op parameters when the op is defined.
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import Any, Final
+
+import dagster as dg
+from dagster import AssetCheckExecutionContext
+
+from flowcraft_dagster.errors import RunError, one_line
+from flowcraft_dagster.orchestration.figures import tabulate
+from flowcraft_dagster.orchestration.following import retried
+from flowcraft_dagster.orchestration.judgement import CheckLimits, Judgement, grade
+from flowcraft_dagster.orchestration.port_resources import (
+    FlowcraftCoordinationResource,
+    FlowcraftQueueResource,
+    FlowcraftStoreResource,
+)
+from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
+from flowcraft_dagster.orchestration.translator import RUNTIME_GROUP, make_runtime_key
+from flowcraft_dagster.orchestration.worker_resource import FlowcraftWorkerResource
+from flowcraft_dagster.ports.records import AWAITING, RunQuery
+from flowcraft_dagster.runtime.blocking_client import Client
+from flowcraft_dagster.runtime.client import ANSWERABLE
+from flowcraft_dagster.runtime.result import OpenWait
+
+SERVERS_ASSET: Final = make_runtime_key("servers")
+WORKERS_ASSET: Final = make_runtime_key("workers")
+QUEUE_ASSET: Final = make_runtime_key("job_queue")
+WAITING_ASSET: Final = make_runtime_key("waiting_runs")
+SERVERS_CHECK: Final = "servers_answer"
+MOST_NAMED: Final = 5
+MOST_LISTED: Final = 100
+MOST_WAITING: Final = 10_000
+MOST_WAITS_READ: Final = 100
+
+
+def build_runtime_specs() -> list[dg.AssetSpec]:
+    """External assets that the runtime's checks and figures belong to."""
+    about = {
+        SERVERS_ASSET: "Kafka, Cassandra and Redis, or the file of the embedded backend.",
+        WORKERS_ASSET: "Worker processes. Start them with `flowcraft-dagster worker`.",
+        QUEUE_ASSET: "Messages that wait for a worker, and dead letters.",
+        WAITING_ASSET: "Runs that wait for an answer. Answer them with the job `resume_flowcraft_run`.",
+    }
+    return [
+        dg.AssetSpec(key=key, description=text, group_name=RUNTIME_GROUP, kinds={"flowcraft"})
+        for key, text in about.items()
+    ]
+
+
+def build_runtime_checks(limits: CheckLimits) -> list[dg.AssetChecksDefinition]:
+    """The checks of the runtime, and observations with their figures.
+
+    Args:
+        limits: when checks fail.
+    """
+    names = {
+        "workers_are_alive": WORKERS_ASSET,
+        "queue_is_short": QUEUE_ASSET,
+        "no_dead_letters": QUEUE_ASSET,
+        "nobody_waits_long": WAITING_ASSET,
+    }
+
+    @dg.multi_asset_check(
+        name="flowcraft_runtime", specs=[dg.AssetCheckSpec(name, asset=key) for name, key in names.items()]
+    )
+    def flowcraft_runtime(
+        context: AssetCheckExecutionContext,
+        flowcraft: FlowcraftClientResource,
+        flowcraft_queue: FlowcraftQueueResource,
+        flowcraft_worker: FlowcraftWorkerResource,
+    ) -> Iterator[dg.AssetCheckResult]:
+        with retried(context.op_execution_context):
+            judgements = [
+                judge_workers(flowcraft_worker, limits),
+                judge_lag(flowcraft_queue, limits),
+                judge_letters(flowcraft_queue, limits),
+                judge_waiting(flowcraft.get_client(), limits),
+            ]
+        yield from _report(context, judgements)
+
+    @dg.multi_asset_check(
+        name="flowcraft_servers",
+        specs=[dg.AssetCheckSpec(SERVERS_CHECK, asset=SERVERS_ASSET, description="Every server can be worked with.")],
+    )
+    def flowcraft_servers(
+        context: AssetCheckExecutionContext,
+        flowcraft_queue: FlowcraftQueueResource,
+        flowcraft_store: FlowcraftStoreResource,
+        flowcraft_coordination: FlowcraftCoordinationResource,
+    ) -> Iterator[dg.AssetCheckResult]:
+        yield from _report(context, [judge_servers(flowcraft_queue, flowcraft_store, flowcraft_coordination)])
+
+    return [flowcraft_runtime, flowcraft_servers]
+
+
+def judge_servers(
+    queue: FlowcraftQueueResource, store: FlowcraftStoreResource, coordination: FlowcraftCoordinationResource
+) -> Judgement:
+    """Whether every server can be worked with, as ``flowcraft-dagster doctor`` says it.
+
+    Coordination alone being away is a warning: it only costs time.
+    """
+    needed = {report.name: report for part in (queue, store) for report in part.check_health()}
+    reports = {report.name: report for report in coordination.check_health()} | needed
+    away = [report for report in reports.values() if not report.ok]
+    rows = [{"server": report.name, "ok": report.ok, "detail": one_line(report.detail)} for report in reports.values()]
+    return Judgement(
+        key=SERVERS_ASSET,
+        check_name=SERVERS_CHECK,
+        passed=not away,
+        description="; ".join(f"{report.name}: {one_line(report.detail)}" for report in away or reports.values()),
+        severity=grade(any(not report.ok for report in needed.values())),
+        metadata={
+            "servers": len(reports),
+            "servers_away": len(away),
+            "reports": tabulate({"server": "string", "ok": "bool", "detail": "string"}, rows),
+        },
+    )
+
+
+def judge_workers(worker: FlowcraftWorkerResource, limits: CheckLimits) -> Judgement:
+    """Whether enough workers are alive; says what troubles them. Raises InfrastructureError."""
+    reports = worker.health()
+    troubled = [report for report in reports if not report.ok]
+    named = "".join(f"; {report.name}: {one_line(report.detail)}" for report in troubled[:MOST_NAMED])
+    rows = [{"worker": report.name, "ok": report.ok, "detail": one_line(report.detail)} for report in reports]
+    return Judgement(
+        key=WORKERS_ASSET,
+        check_name="workers_are_alive",
+        passed=len(reports) >= max(limits.warn_workers, limits.error_workers),
+        description=f"{len(reports)} workers alive, {limits.warn_workers} wanted{named}",
+        severity=grade(len(reports) < limits.error_workers),
+        metadata={
+            "workers": len(reports),
+            "troubled_workers": len(troubled),
+            "reports": tabulate({"worker": "string", "ok": "bool", "detail": "string"}, rows[:MOST_LISTED]),
+        },
+    )
+
+
+def judge_lag(queue: FlowcraftQueueResource, limits: CheckLimits) -> Judgement:
+    """Whether few enough messages wait. Raises InfrastructureError."""
+    lag = queue.measure_lag()
+    return Judgement(
+        key=QUEUE_ASSET,
+        check_name="queue_is_short",
+        passed=lag <= limits.warn_lag,
+        description=f"{lag} messages wait, at most {limits.warn_lag} are fine",
+        severity=grade(lag > limits.error_lag),
+        metadata={"lag": lag},
+    )
+
+
+def judge_letters(queue: FlowcraftQueueResource, limits: CheckLimits) -> Judgement:
+    """Whether few enough messages became dead letters. Raises InfrastructureError."""
+    # One more than the limit tells that it is passed; the reasons of all are not needed.
+    counted = max(limits.warn_dead_letters, limits.error_dead_letters) + MOST_LISTED
+    letters = queue.list_letters(counted)
+    named = "; ".join(f"{letter.letter_id}: {letter.reason}" for letter in letters[:MOST_NAMED])
+    passed = len(letters) <= limits.warn_dead_letters
+    count = f"{len(letters)}{' or more' if len(letters) == counted else ''} dead letters"
+    return Judgement(
+        key=QUEUE_ASSET,
+        check_name="no_dead_letters",
+        passed=passed,
+        description=count if passed else f"{count}: {named}",
+        severity=grade(len(letters) > limits.error_dead_letters),
+        metadata={"dead_letters": len(letters)},
+    )
+
+
+def judge_waiting(client: Client, limits: CheckLimits) -> Judgement:
+    """Whether no run has waited long for an answer; lists what is waited for. Raises InfrastructureError."""
+    query = RunQuery(statuses=frozenset({AWAITING}), with_children=True, limit=MOST_WAITING)
+    # Those that have waited longest: the listing has the latest first.
+    headers = client.runs(query)[::-1]
+    waits: list[OpenWait] = []
+    for header in headers[:MOST_WAITS_READ]:
+        # It may have gone on meanwhile.
+        with suppress(RunError):
+            found = client.waiting(header.run_id)
+            # Those of its child runs are listed with them: run and node are what an answer has to name.
+            waits += [wait for wait in found if wait.run_id == header.run_id]
+    now = time.time()
+    # A run that sleeps for a month waits for nobody.
+    asking = sorted((wait for wait in waits if wait.kind in ANSWERABLE), key=lambda wait: wait.since)
+    late = [wait for wait in asking if now - wait.since > limits.warn_waiting_seconds]
+    longest = now - asking[0].since if asking else 0.0
+    named = "; ".join(f"run {wait.run_id}, node '{one_line(wait.activation)}'" for wait in late[:MOST_NAMED])
+    rows = [
+        {
+            "run": wait.run_id,
+            "node": wait.activation,
+            "kind": wait.kind,
+            "for": _name_event(wait),
+            "since": datetime.fromtimestamp(wait.since, timezone.utc).isoformat(timespec="seconds"),
+        }
+        for wait in sorted(waits, key=lambda wait: wait.since)[:MOST_LISTED]
+    ]
+    return Judgement(
+        key=WAITING_ASSET,
+        check_name="nobody_waits_long",
+        passed=not late,
+        description=f"{len(headers)} runs wait" + (f"; longest for an answer: {named}" if late else ""),
+        severity=grade(longest > limits.error_waiting_seconds),
+        metadata={
+            "waiting": len(headers),
+            "longest_wait_seconds": round(longest, 1),
+            "waits": tabulate(dict.fromkeys(("run", "node", "kind", "for", "since"), "string"), rows),
+        },
+    )
+
+
+def _report(context: AssetCheckExecutionContext, judgements: list[Judgement]) -> Iterator[dg.AssetCheckResult]:
+    """The figures of each asset as one observation, so that the UI plots them, and the checks."""
+    for key in dict.fromkeys(judgement.key for judgement in judgements):
+        figures: dict[str, Any] = {}
+        for judgement in judgements:
+            figures |= judgement.metadata if judgement.key == key else {}
+        context.op_execution_context.log_event(dg.AssetObservation(asset_key=key, metadata=figures))
+    for judgement in judgements:
+        yield judgement.to_result()
+
+
+def _name_event(wait: OpenWait) -> str:
+    """What a wait waits for: the name of its event, or the moment when it ends."""
+    if "wakeAt" in wait.details:
+        return datetime.fromtimestamp(wait.details["wakeAt"], timezone.utc).isoformat(timespec="seconds")
+    return one_line(str(wait.details.get("eventName") or ""))

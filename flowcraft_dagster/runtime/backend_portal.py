@@ -1,0 +1,91 @@
+"""A backend for sync code: in an event loop of its own, opened with the first call and looked after when it failed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from flowcraft_dagster.errors import InfrastructureError
+from flowcraft_dagster.ports.backend import Backend
+from flowcraft_dagster.runtime.portal import Portal
+
+T = TypeVar("T")
+
+
+class BackendPortal:
+    """Runs coroutines over a backend. May be used from several threads.
+
+    Args:
+        backend: not open yet.
+
+    Attributes:
+        backend: use it only in coroutines that are given to :meth:`call`.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self._portal = Portal()
+        self._opening: asyncio.Task[None] | None = None
+        self._is_ready = False
+        self._was_opened = False
+        self._is_used = False
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine with the backend open. Raises what opening raises, and what the coroutine does."""
+        self._is_used = True
+        return self._portal.call(self._with_backend(work))
+
+    def call_as_it_is(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine whether the backend is open or not: for looking at what keeps it from opening."""
+        self._is_used = True
+        return self._portal.call(work)
+
+    def open(self) -> None:
+        """Open the backend, unless it is open. Raises InfrastructureError, SchemaMismatch or SettingsError."""
+        self.call(_nothing())
+
+    def close(self) -> None:
+        """Let go of the backend; a later call opens it again."""
+        if self._is_used:
+            self._is_used = False
+            self._portal.call(self._close())
+        self._portal.close()
+
+    async def _with_backend(self, work: Coroutine[Any, Any, T]) -> T:
+        if not self._is_ready:
+            try:
+                await self._open()
+            except BaseException:
+                work.close()
+                raise
+        try:
+            return await work
+        except InfrastructureError:
+            # The next call opens it again, which is nothing where all is well and mends what was lost elsewhere.
+            self._is_ready = False
+            raise
+
+    async def _open(self) -> None:
+        # Callers that come together wait for one opening: a second one beside it would leave connections behind.
+        if self._opening is None:
+            self._was_opened = True
+            self._opening = asyncio.ensure_future(self.backend.open())
+            self._opening.add_done_callback(self._note_opened)
+        await asyncio.shield(self._opening)
+
+    def _note_opened(self, opening: asyncio.Task[None]) -> None:
+        self._opening = None
+        self._is_ready = not opening.cancelled() and opening.exception() is None
+
+    async def _close(self) -> None:
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        self._is_ready = False
+        if self._was_opened:
+            self._was_opened = False
+            await self.backend.close()
+
+
+async def _nothing() -> None:
+    """Calling it opens the backend."""
