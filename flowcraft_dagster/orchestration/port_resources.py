@@ -42,22 +42,7 @@ class _PortResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def check_health(self) -> list[HealthReport]:
         """A report for each server of this part; never raises, and one that is away is a report that is not ok."""
-        try:
-            connection = find_backend(self.backend.list_variables())
-        except FlowcraftError as error:
-            return [HealthReport("settings", False, f"{error} {error.hint}".strip())]
-        try:
-            connection.portal.open()
-        except FlowcraftError as error:
-            reports = self._list_mine(connection)
-            # What keeps the backend from opening may be another part of it.
-            is_said = any(not report.ok for report in reports) or connection.backend.name == "kafka"
-            return reports if is_said else [HealthReport(connection.backend.name, False, f"{error} {error.hint}")]
-        return self._list_mine(connection)
-
-    def _list_mine(self, connection: BackendConnection) -> list[HealthReport]:
-        found = connection.portal.call_as_it_is(connection.backend.check_health())
-        return [report for report in found if report.name in self.servers]
+        return check_together([self])[0]
 
 
 class FlowcraftQueueResource(_PortResource):
@@ -173,3 +158,33 @@ class FlowcraftCoordinationResource(_PortResource):
             is_done.set()
             renewing.join()
             connection.call(store.release_lease(name, owner))
+
+
+def check_together(parts: Sequence[_PortResource]) -> list[list[HealthReport]]:
+    """The health of several parts, as each of them says it by itself; servers they share are asked once."""
+    known: dict[int, list[HealthReport]] = {}
+    found: list[list[HealthReport]] = []
+    for part in parts:
+        try:
+            connection = find_backend(part.backend.list_variables())
+        except FlowcraftError as error:
+            found.append([HealthReport("settings", False, f"{error} {error.hint}".strip())])
+            continue
+        key = id(connection.portal)
+        if key not in known:
+            known[key] = _examine(connection)
+        found.append([report for report in known[key] if report.name in part.servers])
+    return found
+
+
+def _examine(connection: BackendConnection) -> list[HealthReport]:
+    trouble: FlowcraftError | None = None
+    try:
+        connection.portal.open()
+    except FlowcraftError as error:
+        trouble = error
+    reports = connection.portal.call_as_it_is(connection.backend.check_health())
+    if trouble is not None and len(reports) == 1:
+        # The file says only that it is not open; this says why.
+        return [HealthReport(reports[0].name, False, f"{trouble} {trouble.hint}".strip())]
+    return reports

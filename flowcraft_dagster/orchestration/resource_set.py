@@ -20,9 +20,7 @@ from flowcraft_dagster.orchestration.resources import (
 from flowcraft_dagster.orchestration.worker_resource import FlowcraftWorkerResource
 
 
-def build_flowcraft_resources(
-    app: Flowcraft | str, backend: FlowcraftBackendResource | None = None
-) -> dict[str, Any]:
+def build_flowcraft_resources(app: Flowcraft | str, backend: FlowcraftBackendResource | None = None) -> dict[str, Any]:
     """The resources for an app; the same ones for every backend. Connects to nothing.
 
     Args:

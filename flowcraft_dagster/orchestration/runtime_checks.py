@@ -18,6 +18,7 @@ from flowcraft_dagster.orchestration.port_resources import (
     FlowcraftCoordinationResource,
     FlowcraftQueueResource,
     FlowcraftStoreResource,
+    check_together,
 )
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.orchestration.translator import RUNTIME_GROUP, make_runtime_key
@@ -105,8 +106,9 @@ def judge_servers(
 
     Coordination alone being away is a warning: it only costs time.
     """
-    needed = {report.name: report for part in (queue, store) for report in part.check_health()}
-    reports = {report.name: report for report in coordination.check_health()} | needed
+    *required, hints = check_together([queue, store, coordination])
+    needed = {report.name: report for part in required for report in part}
+    reports = {report.name: report for report in hints} | needed
     away = [report for report in reports.values() if not report.ok]
     rows = [{"server": report.name, "ok": report.ok, "detail": one_line(report.detail)} for report in reports.values()]
     return Judgement(

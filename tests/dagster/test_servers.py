@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -92,6 +92,35 @@ def test_secrets_are_not_in_reprs() -> None:
     assert "hush" not in shown
 
 
+def make_backend_resource(
+    *,
+    brokers: str,
+    contact_points: str,
+    redis: str,
+    cassandra_port: int = 0,
+    kafka: Mapping[str, Any] | None = None,
+    cassandra: Mapping[str, Any] | None = None,
+) -> KafkaBackendResource:
+    """Topics, group, keyspace and keys of its own."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    more = dict(kafka or {})
+    return KafkaBackendResource(
+        queue=KafkaJobQueueResource(
+            brokers=brokers,
+            jobs_topic=name,
+            letters_topic=f"{name}.dlq",
+            requests_topic=f"{name}.requests",
+            group_id=f"{name}-group",
+            further={"KAFKA_PARTITIONS": "4", **more.pop("further", {})},
+            **more,
+        ),
+        store=CassandraStoreResource(
+            contact_points=contact_points, port=cassandra_port, keyspace=name.replace("-", "_"), **(cassandra or {})
+        ),
+        coordination=RedisCoordinationResource(url=redis, prefix=name),
+    )
+
+
 @pytest.fixture
 def servers(
     stack: dict[str, str],  # noqa: F811 - the fixture
@@ -101,20 +130,10 @@ def servers(
     """The sample app on real servers; topics, group, keyspace and keys are the test's own."""
     for name, value in stack.items():
         monkeypatch.setenv(name, value)
-    name = f"test-{uuid.uuid4().hex[:10]}"
-    backend = KafkaBackendResource(
-        queue=KafkaJobQueueResource(
-            brokers=dg.EnvVar("KAFKA_BROKERS"),
-            jobs_topic=name,
-            letters_topic=f"{name}.dlq",
-            requests_topic=f"{name}.requests",
-            group_id=f"{name}-group",
-            further={"KAFKA_PARTITIONS": "4"},
-        ),
-        store=CassandraStoreResource(
-            contact_points=dg.EnvVar("CASSANDRA_CONTACT_POINTS"), keyspace=name.replace("-", "_")
-        ),
-        coordination=RedisCoordinationResource(url=dg.EnvVar("REDIS_URL"), prefix=name),
+    backend = make_backend_resource(
+        brokers=dg.EnvVar("KAFKA_BROKERS"),
+        contact_points=dg.EnvVar("CASSANDRA_CONTACT_POINTS"),
+        redis=dg.EnvVar("REDIS_URL"),
     )
     definitions = build_flowcraft_definitions(
         SAMPLE_APP, backend=backend, status_options=StatusSensorOptions(safety_lag_seconds=0.0)
