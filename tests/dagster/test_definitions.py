@@ -12,6 +12,8 @@ from flowcraft_dagster.errors import AppLoadError, BlueprintError
 from flowcraft_dagster.orchestration.connection import count_connections
 from flowcraft_dagster.orchestration.definitions import FlowcraftAutomation, build_flowcraft_definitions
 from flowcraft_dagster.orchestration.resources import EmbeddedStoreResource
+from flowcraft_dagster.orchestration.status_sensor import StatusSensorOptions
+from tests.dagster.conftest import SAMPLE_APP, Site, WorkerThread
 from tests.dagster.sample_app import app as sample_app
 
 RUNNING, STOPPED = dg.DefaultSensorStatus.RUNNING, dg.DefaultSensorStatus.STOPPED
@@ -71,6 +73,48 @@ def test_only_observing_leaves_out_what_acts() -> None:
     assert set(repository.job_names) == {"__ASSET_JOB"}
     assert list(repository.schedule_defs) == []
     assert not definitions.resolve_asset_graph().materializable_asset_keys
+
+
+WRITES = {
+    "jobs": ("send",),
+    "requests": ("send_requests",),
+    "dead_letters": ("add_letter", "replay_letter", "drop_letter"),
+    "state": ("create_run", "claim_run", "commit", "add_signal", "touch_runs", "delete_run", "save_blueprint"),
+    "index": ("publish", "add_timers", "drop_timers", "count_death"),
+    "workers": ("record_worker",),
+}
+
+
+def test_only_observing_needs_no_right_to_write(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = WorkerThread(site.app, site.settings)
+    worker.start()
+    for blueprint_id in ("400", "fails", "waits"):
+        site.client.wait_for_pause(site.client.start(blueprint_id, {"n": 1}), 20)
+    worker.stop()
+    definitions = build_flowcraft_definitions(
+        SAMPLE_APP,
+        backend=EmbeddedStoreResource(home=str(site.home), synchronous="NORMAL"),
+        status_options=StatusSensorOptions(safety_lag_seconds=-1.0),
+        observe_only=True,
+    )
+    refused: list[str] = []
+    for port, names in WRITES.items():
+        for name in names:
+
+            async def refuse(*arguments: object, name: str = f"{port}.{name}") -> None:
+                refused.append(name)
+                raise PermissionError(name)
+
+            monkeypatch.setattr(getattr(site.connection.backend, port), name, refuse)
+
+    (sensor,) = definitions.get_repository_def().sensor_defs
+    tick = site.evaluate(sensor)
+    shown = {event.asset_key for event in tick.asset_events if not isinstance(event, dg.AssetCheckEvaluation)}
+    assert shown == {site.catalogue.entries[blueprint_id].key for blueprint_id in ("400", "fails")}
+    checks = definitions.resolve_implicit_global_asset_job_def().execute_in_process(instance=site.instance)
+    judged = {evaluation.asset_check_key for evaluation in checks.get_asset_check_evaluations()}
+    assert judged == set(definitions.resolve_asset_graph().asset_check_keys)
+    assert refused == []
 
 
 def test_an_app_by_name_is_loaded() -> None:

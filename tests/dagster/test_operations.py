@@ -43,6 +43,30 @@ def test_an_answer_becomes_the_nodes_output(site: Site, worker: WorkerThread, ou
         assert result.outputs["step2"] == 42
 
 
+def test_an_answer_carries_an_action_and_may_have_no_output(site: Site, worker: WorkerThread) -> None:
+    run_id = site.client.start("waits", {"n": 1})
+    site.client.wait_for_pause(run_id, 20)
+    assert resume(site, run_id=run_id, node="step1", action="approved", has_output=False).success
+
+    result = site.client.wait(run_id, 20)
+    assert "step1" not in result.outputs
+    assert [timing.action for timing in result.timings if timing.activation == "step1"] == ["approved"]
+
+
+def test_a_repeated_answer_of_the_same_dagster_run_is_one_answer(site: Site, worker: WorkerThread) -> None:
+    run_id = site.client.start("asks in a sub-flow", {"n": 1})
+    site.client.wait_for_pause(run_id, 20)
+    job = site.definitions.resolve_job_def("resume_flowcraft_run")
+    config = {"ops": {"resume_flowcraft_run_op": {"config": {"run_id": run_id, "node": "ask/step1", "output": 4}}}}
+    dagster_run_id = "0" * 8 + "-0000-4000-8000-" + "0" * 12
+    first = job.execute_in_process(instance=site.instance, run_config=config, run_id=dagster_run_id)
+    other = resume(site, run_id=run_id, node="ask/step1", output=5)
+
+    assert first.success
+    assert not other.success
+    assert site.client.wait(run_id, 20).outputs["ask"] == 8
+
+
 def test_an_answer_to_nothing_fails_with_what_waits(site: Site, worker: WorkerThread) -> None:
     run_id = site.client.start("waits", {"n": 1})
     site.client.wait_for_pause(run_id, 20)
