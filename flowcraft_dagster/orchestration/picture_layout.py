@@ -6,6 +6,7 @@ into points of the layers they cross, order the layers by the mean place of thei
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,6 +29,12 @@ GAP_X: Final = 28.0
 GAP_Y: Final = 54.0
 POINT_WIDTH: Final = 8.0
 MARGIN: Final = 14.0
+WIDEST: Final = 1100.0
+"""A wider layer goes on in a further row: a picture is shown about 760 pixels wide, and is to be read there."""
+
+WRAP_GAP: Final = 16.0
+"""Between the rows of one layer; more where lines lead back, which turn there."""
+
 LABEL_SPACE: Final = 6.0
 """Above the outermost turn of lines that lead back to the first layer."""
 
@@ -102,19 +109,20 @@ def lay_out(blueprint: Blueprint, widths: Mapping[str, float]) -> Layout:
             places[chain[-1]] = _Place(POINT_WIDTH, layer)
         chain.append((target,))
         chains[source, target] = chain
-    rows = _order(places, list(chains.values()))
+    closing = [pair for pair in pairs if pair in back]
+    layered = [_wrap(row, places) for row in _order(places, list(chains.values()))]
+    rows = [row for wrapped in layered for row in wrapped]
     _spread(rows, places, list(chains.values()))
     left = min((place.x - place.width / 2 for place in places.values()), default=0.0)
     right = max((place.x + place.width / 2 for place in places.values()), default=0.0) - left
-    closing = [pair for pair in pairs if pair in back]
     bends = choose_bends(closing, layers)
-    last = len(rows) - 1
     space_above = max((bends[pair] + LABEL_SPACE for pair in closing if layers[pair[1]] == 0), default=0.0)
-    space_below = max((bends[pair] for pair in closing if layers[pair[0]] == last), default=0.0)
+    space_below = max((bends[pair] for pair in closing if layers[pair[0]] == len(layered) - 1), default=0.0)
+    heights, lowest = _stack(layered, MARGIN + space_above, GAP_Y if closing else WRAP_GAP)
 
     def at(key: tuple[str, ...]) -> tuple[float, float]:
         place = places[key]
-        return place.x - left + MARGIN, MARGIN + space_above + BOX_HEIGHT / 2 + place.layer * (BOX_HEIGHT + GAP_Y)
+        return place.x - left + MARGIN, heights[key]
 
     boxes = {key[0]: Box(*at(key), place.width) for key, place in places.items() if len(key) == 1}
     lanes = choose_lanes(closing, boxes, right + MARGIN)
@@ -126,7 +134,7 @@ def lay_out(blueprint: Blueprint, widths: Mapping[str, float]) -> Layout:
             lines += lead_on(pair, edges, boxes, [at(key) for key in chains[pair][1:-1]])
     return Layout(
         width=max([right + MARGIN, *lanes.values()]) + MARGIN,
-        height=max(len(rows), 1) * (BOX_HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN + space_above + space_below,
+        height=lowest + space_below + MARGIN,
         boxes=boxes,
         lines=lines,
     )
@@ -194,6 +202,40 @@ def _order(places: Mapping[tuple[str, ...], _Place], chains: Chains) -> list[lis
             row.sort(key=means.__getitem__)
             position.update({key: index for index, key in enumerate(row)})
     return rows
+
+
+def _wrap(row: list[tuple[str, ...]], places: Mapping[tuple[str, ...], _Place]) -> list[list[tuple[str, ...]]]:
+    """A layer as rows, none of which is too wide; all about as wide as each other."""
+    total = sum(places[key].width + GAP_X for key in row)
+    limit = max(total / math.ceil(total / WIDEST) + GAP_X, *(places[key].width + GAP_X for key in row))
+    wrapped: list[list[tuple[str, ...]]] = [[]]
+    width = 0.0
+    for key in row:
+        width += places[key].width + GAP_X
+        if width > limit and wrapped[-1]:
+            wrapped.append([])
+            width = places[key].width + GAP_X
+        wrapped[-1].append(key)
+    return wrapped
+
+
+def _stack(
+    layered: Sequence[Sequence[Sequence[tuple[str, ...]]]], top: float, gap: float
+) -> tuple[dict[tuple[str, ...], float], float]:
+    """The middle of everything from above, and where the lowest row ends.
+
+    Args:
+        layered: the rows of each layer.
+        top: where the first row begins.
+        gap: between rows of one layer.
+    """
+    heights = {}
+    for wrapped in layered:
+        for row in wrapped:
+            heights.update(dict.fromkeys(row, top + BOX_HEIGHT / 2))
+            top += BOX_HEIGHT + gap
+        top += GAP_Y - gap
+    return heights, top - GAP_Y
 
 
 def _spread(rows: Sequence[list[tuple[str, ...]]], places: Mapping[tuple[str, ...], _Place], chains: Chains) -> None:

@@ -20,6 +20,9 @@ from flowcraft_dagster.orchestration.picture_lines import BOX_HEIGHT, Box, Line
 MOST_NODES: Final = 80
 """Nodes of a blueprint that is still drawn: more cannot be read."""
 
+SHOWN_WIDTH: Final = 760
+"""The UI cuts off what is wider, and offers nothing to move it by."""
+
 LABEL_LENGTH: Final = 26
 EDGE_LABEL_LENGTH: Final = 22
 CHARACTER_WIDTH: Final = 7.2
@@ -72,8 +75,10 @@ def _draw(
     blueprint: Blueprint, picture: RunPicture, layout: Layout, labels: dict[str, tuple[str, str]]
 ) -> Iterator[str]:
     width, height = round(layout.width), round(layout.height)
+    shrink = min(1.0, SHOWN_WIDTH / width)
     yield (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{round(width * shrink)}" height="{round(height * shrink)}"'
+        f' viewBox="0 0 {width} {height}"'
         ' font-family="Inter,Helvetica,Arial,sans-serif">'
         f"<title>{_escape(one_line(blueprint.id))}</title><defs>"
     )

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
+import math
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowcraft_dagster.blueprint import RunPicture, parse_blueprint
 from flowcraft_dagster.orchestration.picture_layout import find_back_edges, lay_out
 from flowcraft_dagster.orchestration.picture_lines import BOX_HEIGHT
-from flowcraft_dagster.orchestration.pictures import MOST_NODES, draw_svg, embed_svg
+from flowcraft_dagster.orchestration.pictures import MOST_NODES, SHOWN_WIDTH, draw_svg, embed_svg
 from flowcraft_dagster.orchestration.presenter import Presenter
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -132,6 +134,24 @@ def test_a_run_colours_what_happened() -> None:
     assert len(set(fills.values())) == 3
     # The taken edge is drawn last, on top.
     assert widths == ["1.2", "2.4"]
+
+
+@pytest.mark.parametrize("count", [3, 40, 78])
+def test_a_wide_layer_is_shown_in_rows_within_the_width_that_the_ui_shows(count: int) -> None:
+    middle = [f"work_on_item_{n}" for n in range(count)]
+    nodes = [{"id": node_id, "uses": "u"} for node_id in ("first", *middle, "last")]
+    edges = [{"source": "first", "target": node_id} for node_id in middle]
+    edges += [{"source": node_id, "target": "last"} for node_id in middle]
+    root = draw({"id": "x", "nodes": nodes, "edges": edges})
+    width, height = int(root.get("width", "")), int(root.get("height", ""))
+    drawn_width, drawn_height = (int(number) for number in root.get("viewBox", "").split()[2:])
+
+    assert width <= SHOWN_WIDTH
+    # Nothing is drawn so small that it cannot be read, and nothing is distorted.
+    assert drawn_width / width <= 1.6
+    assert abs(width / height - drawn_width / drawn_height) < 0.02
+    rows = {box.get("y") for box in root.iterfind(f"{SVG}g/{SVG}rect")}
+    assert len(rows) <= 2 + math.ceil(count / 6)
 
 
 def test_a_failed_iteration_is_seen_among_others_that_finished() -> None:
