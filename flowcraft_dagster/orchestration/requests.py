@@ -162,6 +162,8 @@ def _is_free(connection: Connection, tag: str) -> bool:
 
 
 def _say_nothing_new(going_on: int) -> str:
+    if going_on >= MOST_HANDOVERS:
+        return f"{going_on} launches go on; new requests wait for them"
     return "no new requests" + (f"; {going_on} launches go on" if going_on else "")
 
 

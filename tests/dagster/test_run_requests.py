@@ -180,12 +180,17 @@ def test_a_launch_that_never_succeeds_is_given_up_and_named(site: Site, monkeypa
 
 
 def test_new_requests_wait_while_many_launches_go_on(site: Site) -> None:
-    cursor = None
+    ticks = [site.tick(SENSOR)]
     for n in range(25):
         send(site, ask_for(n))
-        cursor = site.tick(SENSOR, cursor).cursor
+        ticks.append(site.tick(SENSOR, ticks[-1].cursor))
 
-    assert len(read_request_cursor(cursor)[0].open) == 20
+    assert len(read_request_cursor(ticks[-1].cursor)[0].open) == 20
+    assert ticks[-1].skip_message == "20 launches go on; new requests wait for them"
+    # One of them succeeds, and what waited goes on from there, together.
+    launch(site, ticks[1].run_requests[0])
+    (request,) = site.tick(SENSOR, ticks[-1].cursor).run_requests
+    assert request.run_key.endswith(":0:21-26")
 
 
 def test_overlapping_ranges_and_repeated_launches_start_nothing_twice(site: Site) -> None:
