@@ -242,9 +242,16 @@ class KafkaSettings(BaseModel):
         return {**config, **self._extras("producer")}
 
     def as_reader(self) -> dict[str, Any]:
-        """Options of a consumer that reads by explicit offsets and joins no group."""
+        """Options of a consumer that reads by explicit offsets and joins no group.
+
+        It is silent, as the administrative client: every piece that cannot be read reports its own error.
+        """
         return {
             **self.as_librdkafka(),
+            "log_level": 0,
+            # The broker answers one question after the other, and the last one of a piece often finds nothing: the
+            # next piece would wait for the half second that this may take.
+            "fetch.wait.max.ms": 20,
             "group.id": f"{self.group_id}-reader",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,

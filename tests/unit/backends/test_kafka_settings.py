@@ -53,6 +53,8 @@ def test_the_promises_stand_in_the_options() -> None:
     assert (consumer["session.timeout.ms"], consumer["max.poll.interval.ms"]) == (2000, 60_000)
     assert consumer["heartbeat.interval.ms"] < 2000 / 3
     assert settings.as_reader()["auto.offset.reset"] == "error"
+    # Every piece of a topic would wait for it; half a second by default.
+    assert settings.as_reader()["fetch.wait.max.ms"] <= 50
     assert "group.instance.id" not in KafkaSettings(static_membership=False).as_consumer("host-1")
 
 
