@@ -138,18 +138,28 @@ def test_requests_in_transactions_are_read_when_they_are_committed(one_partition
             producer.produce(topic, value)
         producer.flush(30)
 
+    async def find_piece(backend: KafkaBackend, start: int, end: int) -> RequestRange:
+        """The piece that begins at ``start``, once it reaches ``end``: the mark of a transaction is written later."""
+        found: list[RequestRange] = []
+
+        async def is_there() -> bool:
+            found[:] = await backend.requests.find_ranges({0: start}, None, 100)
+            return [(piece.start, piece.end) for piece in found] == [(start, end)]
+
+        await eventually(is_there)
+        return found[0]
+
     async def scenario(backend: KafkaBackend) -> None:
         producer.init_transactions(30)
         send(b"aborted", b"aborted too")
         producer.abort_transaction(30)
         send(b"1", b"2")
         # The aborted ones and the mark behind them have offsets, but are no requests.
-        (aborted,) = await backend.requests.find_ranges({}, None, 100)
-        assert (aborted.start, aborted.end) == (0, 3)
+        aborted = await find_piece(backend, 0, 3)
         assert await backend.requests.read_requests(aborted) == ()
+        assert await backend.requests.find_ranges({0: 3}, aborted.topic_id, 100) == []
         producer.commit_transaction(30)
-        (committed,) = await backend.requests.find_ranges({0: 3}, aborted.topic_id, 100)
-        assert (committed.start, committed.end) == (3, 6)
+        committed = await find_piece(backend, 3, 6)
         found = await backend.requests.read_requests(committed)
         assert [(request.offset, request.value) for request in found] == [(3, b"1"), (4, b"2")]
 
