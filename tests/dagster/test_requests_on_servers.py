@@ -123,6 +123,22 @@ def test_two_sensors_on_one_topic_start_nothing_twice(servers: Site) -> None:
     assert len(set(started)) == list_completed(servers, sorted(set(started))) == count_runs(servers) == 100
 
 
+def test_refused_requests_hold_up_none_of_the_others(servers: Site) -> None:
+    servers.client.start("400", {"n": 1}, run_id="taken")
+    good = [ask_for(n) for n in range(60)]
+    unknown, conflict = b'{"blueprintId": "nosuch"}', ask_for(2, run_id="taken")
+    send(servers, *good[:30], conflict, *good[30:], unknown, ask_for(1, run_id="taken"))
+    (request,) = servers.tick(SENSOR).run_requests
+    for _ in range(2):
+        result = launch(servers, request)
+        assert result.success
+        run_ids = result.output_for_node(OP)
+        assert len(set(run_ids)) == list_completed(servers, run_ids) == count_runs(servers) == 61
+
+    letters = servers.connection.call(servers.connection.backend.dead_letters.list_letters(10))
+    assert sorted(letter.value for letter in letters) == sorted([conflict, unknown])
+
+
 def test_requests_of_a_megabyte_run_or_become_letters(servers: Site) -> None:
     dice = random.Random(5)
     noise = dice.randbytes(1_040_000)
