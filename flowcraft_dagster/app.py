@@ -234,6 +234,8 @@ def load_app(target: str) -> Flowcraft:
         value: Any = importlib.import_module(module_name)
     except FlowcraftError:
         raise
+    except SystemExit as end:
+        raise AppLoadError(f"importing {module_name} ends the program (exit code {end.code})", target=target) from end
     except Exception as error:
         raise AppLoadError(f"cannot import {module_name}: {type(error).__name__}: {error}", target=target) from error
     for name in attribute.split("."):
@@ -242,6 +244,6 @@ def load_app(target: str) -> Flowcraft:
         except AttributeError:
             raise AppLoadError(f"module {module_name} has no '{attribute}'", target=target) from None
     if not isinstance(value, Flowcraft):
-        raise AppLoadError(f"'{attribute}' is a {type(value).__name__}, not a Flowcraft app", target=target)
+        raise AppLoadError(f"'{attribute}' is not a Flowcraft app but of type {type(value).__name__}", target=target)
     value.location = target
     return value

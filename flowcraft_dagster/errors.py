@@ -4,6 +4,7 @@
 
     FlowcraftError                      base: message, hint, fields, retryable
     +-- BlueprintError                  a blueprint is refused (blueprint_id, node_id or edge, field)
+    |   +-- BlueprintUnreadable         its file or folder cannot be read
     +-- UnknownBlueprint                no blueprint with that id is known here
     +-- ExpressionError                 an expression cannot be parsed or is over a limit
     +-- SerializationError              a value is not JSON (path)
@@ -73,8 +74,8 @@ class FlowcraftError(Exception):
 
     @property
     def hint(self) -> str:
-        """What to do next, in one sentence; empty where there is nothing to say."""
-        return self._fill(self.hint_template)
+        """What to do next, in one sentence; empty where there is nothing to say. A field ``advice`` goes before."""
+        return self._fill(self.fields.get("advice", self.hint_template))
 
     def __getattr__(self, name: str) -> Any:
         fields = self.__dict__.get("fields", {})
@@ -121,6 +122,12 @@ class BlueprintError(FlowcraftError):
     def __reduce__(self) -> tuple[Any, ...]:
         fields = {k: v for k, v in self.fields.items() if k != "where"}
         return (_rebuild, (type(self), fields))
+
+
+class BlueprintUnreadable(BlueprintError):
+    """The file or folder of a blueprint cannot be read. Fields: as BlueprintError."""
+
+    hint_template = "Check the path and its permissions."
 
 
 class UnknownBlueprint(FlowcraftError):

@@ -59,7 +59,8 @@ class LocalRuntime:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.worker.stop()
+        # What is left of the runs ends with this object: there is nothing to wait for.
+        self.worker.stop(drain_seconds=0.0)
         if self._task is not None:
             await self._task
         await self._backend.close()

@@ -108,7 +108,7 @@ def read_options(env: Mapping[str, str]) -> RuntimeOptions:
             kind = "a whole number" if isinstance(present, int) else "a number"
             raise SettingsError(f"{text!r} is not {kind}", name=name) from None
         if not 0 < number < float("inf"):
-            raise SettingsError(f"{text!r} is not above zero", name=name)
+            raise SettingsError(f"{text!r} is not a finite number above zero", name=name)
         values[option.name] = number
     return RuntimeOptions(**values)
 

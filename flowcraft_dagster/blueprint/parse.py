@@ -16,7 +16,7 @@ import orjson
 from flowcraft_dagster.blueprint.elements import name_edge, number_as_text, read_edge, read_node
 from flowcraft_dagster.blueprint.fields import CheckExpression, Place, describe, shorten
 from flowcraft_dagster.blueprint.model import Blueprint, EdgeSpec, NodeSpec
-from flowcraft_dagster.errors import BlueprintError, SizeLimitExceeded
+from flowcraft_dagster.errors import BlueprintError, BlueprintUnreadable, SizeLimitExceeded
 
 MAX_NODES: Final = 10_000
 MAX_EDGES: Final = 100_000
@@ -75,7 +75,8 @@ def load_document(path: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> objec
         max_bytes: the most bytes the file may have; of a larger one no more than that is read.
 
     Raises:
-        BlueprintError: the file cannot be read, is not UTF-8 or is not JSON. Its name stands for the blueprint's id.
+        BlueprintUnreadable: the file cannot be read.
+        BlueprintError: it is not UTF-8 or not JSON. The file's name stands for the blueprint's id.
         SizeLimitExceeded: the file is larger than ``max_bytes``.
     """
     path = Path(path)
@@ -85,9 +86,11 @@ def load_document(path: str | Path, *, max_bytes: int = MAX_FILE_BYTES) -> objec
             data = file.read(max_bytes + 1) if size <= max_bytes else b""
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise _refuse_file(path, f"cannot be read: {reason}") from None
+        raise BlueprintUnreadable(f"file '{path}' cannot be read: {reason}", blueprint_id=path.stem) from None
     if max(size, len(data)) > max_bytes:
-        raise SizeLimitExceeded(what=f"blueprint file '{path}'", size=max(size, len(data)), limit=max_bytes)
+        found = size if size > max_bytes else f"more than {max_bytes}"
+        advice = "Keep data out of blueprints, or split it into sub-flows."
+        raise SizeLimitExceeded(what=f"blueprint file '{path}'", size=found, limit=max_bytes, advice=advice)
     try:
         # utf-8-sig: editors on Windows put a byte order mark at the start.
         text = data.decode("utf-8-sig")

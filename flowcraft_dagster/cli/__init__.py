@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 __all__ = ["main"]
@@ -16,7 +17,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 when done, 1 when the work failed, 2 for wrong usage, 130 after Ctrl-C.
     """
-    from flowcraft_dagster.cli.failures import run_program
-    from flowcraft_dagster.cli.program import program
-
+    try:
+        from flowcraft_dagster.cli.failures import run_program
+        from flowcraft_dagster.cli.program import program
+    except KeyboardInterrupt:
+        # Nothing that could tell it better has been imported yet.
+        sys.stderr.write("\ninterrupted\n")
+        return 130
     return run_program(program, arguments)

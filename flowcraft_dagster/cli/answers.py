@@ -9,7 +9,7 @@ import click
 
 from flowcraft_dagster.cli.failures import DONE
 from flowcraft_dagster.cli.output import show_json
-from flowcraft_dagster.cli.parameters import JsonValue, json_option
+from flowcraft_dagster.cli.parameters import JsonValue, RunId, json_option
 from flowcraft_dagster.cli.session import open_client
 from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.engine.values import UNDEFINED
@@ -95,7 +95,13 @@ async def _cancel(run_id: str, reason: str) -> RunHeader:
     ],
 )
 @click.argument("run_id")
-@click.option("--run-id", "new_run_id", metavar="ID", help="Id of the new run; derived from the old one by default.")
+@click.option(
+    "--run-id",
+    "new_run_id",
+    metavar="ID",
+    type=RunId(),
+    help="Id of the new run; derived from the old one by default.",
+)
 @json_option
 def retry(run_id: str, new_run_id: str | None, as_json: bool) -> int:
     """Start a new run that goes on from what failed in the run RUN_ID.

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from flowcraft_dagster.cli.failures import DONE, FAILED, CommandFailed
+from flowcraft_dagster.cli.failures import DONE, FAILED, WRONG_USAGE, CommandFailed
 from flowcraft_dagster.cli.output import shorten, show_fields, show_json, show_table, show_time
 from flowcraft_dagster.cli.parameters import json_option
 from flowcraft_dagster.cli.session import open_backend, open_client
@@ -31,9 +31,15 @@ _ALL = 100_000
         "flowcraft-dagster dead-letters replay 3-1041     # after the cause is gone",
         "flowcraft-dagster dead-letters drop --all",
     ],
+    invoke_without_command=True,
 )
-def dead_letters() -> None:
+@click.pass_context
+def dead_letters(ctx: click.Context) -> int | None:
     """Messages nobody could handle, kept with their original bytes until somebody decides."""
+    if ctx.invoked_subcommand is not None:
+        return None
+    click.echo(ctx.get_help())
+    return WRONG_USAGE
 
 
 @dead_letters.command("list")

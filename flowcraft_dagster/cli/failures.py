@@ -11,6 +11,7 @@ import click
 
 from flowcraft_dagster.errors import (
     AppLoadError,
+    BlueprintUnreadable,
     FlowcraftError,
     SettingsError,
     one_line,
@@ -22,7 +23,7 @@ WRONG_USAGE = 2
 INTERRUPTED = 130
 """What shells report of a program that ended by Ctrl-C."""
 
-_MISUSE = (AppLoadError, SettingsError)
+_MISUSE = (AppLoadError, BlueprintUnreadable, SettingsError)
 """Errors about how the command was called, not about the work."""
 
 
@@ -47,6 +48,7 @@ def run_program(program: click.Command, arguments: Sequence[str] | None) -> int:
     Returns:
         The exit code; nothing is raised.
     """
+    _replace_closed_streams()
     try:
         code = program.main(
             args=None if arguments is None else list(arguments), prog_name="flowcraft-dagster", standalone_mode=False
@@ -70,6 +72,14 @@ def run_program(program: click.Command, arguments: Sequence[str] | None) -> int:
     return code if isinstance(code, int) else DONE
 
 
+def _replace_closed_streams() -> None:
+    """Whoever closed a standard stream wants nothing of it."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - likewise
+
+
 def explain(error: BaseException) -> tuple[str, str, int]:
     """What is wrong, what to do, and the exit code."""
     if isinstance(error, click.UsageError):
@@ -84,7 +94,8 @@ def explain(error: BaseException) -> tuple[str, str, int]:
     if isinstance(error, RecursionError):
         return "the JSON is nested too deeply", "Flatten it.", FAILED
     if isinstance(error, OSError) and error.strerror:
-        place = f"{error.filename}: " if error.filename else ""
+        # What names no file was written to a stream.
+        place = f"{error.filename}: " if error.filename else "input or output: "
         return f"{place}{error.strerror.lower()}", "Check the path, its permissions and the space left.", FAILED
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return f"unexpected {text}", "Set FLOWCRAFT_DEBUG=1 for the traceback and report it.", FAILED

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -72,10 +74,17 @@ def run(
     add_blueprints(app, extra)
     # The file that is named goes before the app's own blueprint of that id.
     app.blueprints[blueprint.id] = blueprint
+    if os.environ.get("FLOWCRAFT_LOG_LEVEL") is None:
+        # What the runtime has to say is in the result; what nodes log is for the person who runs them.
+        logging.getLogger("flowcraft_dagster.runtime").setLevel(logging.ERROR)
     if show_events:
         app.listeners.append(_report_event)
-    with keep_stdout_clean():
-        result = asyncio.run(_run(app, blueprint.id, context, timeout))
+    try:
+        with keep_stdout_clean():
+            result = asyncio.run(_run(app, blueprint.id, context, timeout))
+    except WaitTimeout as late:
+        advice = "It ended with this program: give it more time, or 'start' it with a worker."
+        raise WaitTimeout(run_id=late.run_id, status=late.status, timeout_seconds=timeout, advice=advice) from None
     if as_json:
         show_json(result.to_json())
     else:

@@ -15,6 +15,7 @@ import click
 import orjson
 
 from flowcraft_dagster.errors import SizeLimitExceeded
+from flowcraft_dagster.runtime.messages import is_run_id
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,6 +25,7 @@ else:
     # Older releases of click know no type arguments.
     _Type = click.ParamType
 
+LONGEST_DAYS = 36_500
 MAX_JSON_BYTES = 64 * 1024 * 1024
 """More is not even read; the limits of the settings are far below."""
 
@@ -64,6 +66,8 @@ class JsonValue(_Type):
             return "", value.encode("utf-8", "surrogatepass")
         name = value[1:]
         try:
+            if name == "-" and sys.stdin is None:
+                self.fail("standard input is closed.", param, ctx)
             if name == "-":
                 return "standard input", _limit(sys.stdin.buffer.read(MAX_JSON_BYTES + 1), "standard input")
             with Path(name).open("rb") as file:
@@ -142,7 +146,47 @@ def _name_kind(value: Any) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-blueprint_file = click.argument("file", metavar="FILE.json", type=click.Path(path_type=Path))
+class RunId(_Type):
+    """The id of a run that is to be started."""
+
+    name = "ID"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the value."""
+        if not is_run_id(value):
+            self.fail("must be 1 to 200 printable characters.", param, ctx)
+        return str(value)
+
+
+class FilePath(_Type):
+    """A path that is not empty."""
+
+    name = "PATH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Check the value."""
+        if not str(value):
+            self.fail("the path is empty.", param, ctx)
+        return Path(value)
+
+
+class Days(_Type):
+    """A number of days, 0 or more. Becomes seconds."""
+
+    name = "DAYS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the value."""
+        try:
+            days = float(value)
+        except ValueError:
+            days = -1.0
+        if not 0 <= days <= LONGEST_DAYS:
+            self.fail(f"'{value}' is no number of days from 0 to {LONGEST_DAYS}.", param, ctx)
+        return days * _UNITS["d"]
+
+
+blueprint_file = click.argument("file", metavar="FILE.json", type=FilePath())
 
 app_option = click.option(
     "--app",
@@ -158,7 +202,7 @@ blueprints_option = click.option(
     "extra",
     metavar="PATH",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     help="More blueprints: a file or a folder, for example those of sub-flows. May be given again.",
 )
 

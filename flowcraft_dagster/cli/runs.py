@@ -10,7 +10,7 @@ import click
 from flowcraft_dagster.blueprint.model import Blueprint
 from flowcraft_dagster.cli.failures import DONE, FAILED, describe_error, report
 from flowcraft_dagster.cli.output import show_json
-from flowcraft_dagster.cli.parameters import Moment, Seconds, app_option, context_option, json_option
+from flowcraft_dagster.cli.parameters import Moment, RunId, Seconds, app_option, context_option, json_option
 from flowcraft_dagster.cli.run_display import header_to_json, judge_result, show_result, show_runs
 from flowcraft_dagster.cli.session import find_app, open_client
 from flowcraft_dagster.cli.taught import TaughtCommand
@@ -41,7 +41,12 @@ def _read_tags(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...
 @click.argument("blueprint_id")
 @app_option
 @context_option
-@click.option("--run-id", metavar="ID", help="Name of the run; the same start twice is one run. Made up without it.")
+@click.option(
+    "--run-id",
+    metavar="ID",
+    type=RunId(),
+    help="Name of the run; the same start twice is one run. Made up without it.",
+)
 @click.option("--tag", "tags", metavar="NAME=VALUE", multiple=True, callback=_read_tags, help="A label of the run.")
 @click.option("--wait", "patience", type=Seconds(), help="Wait so long for the end and show the result.")
 @json_option

@@ -12,7 +12,7 @@ import click
 
 from flowcraft_dagster.cli.failures import DONE, FAILED, describe_error, report
 from flowcraft_dagster.cli.output import show_json
-from flowcraft_dagster.cli.parameters import Seconds, json_option
+from flowcraft_dagster.cli.parameters import Days, Seconds, json_option
 from flowcraft_dagster.cli.session import open_backend
 from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.errors import InfrastructureError, SettingsError
@@ -120,16 +120,16 @@ def stats_to_json(stats: ReconciliationStats) -> dict[str, Any]:
     ],
 )
 @click.option(
-    "--older-than-days", type=click.FloatRange(0), required=True, help="Only runs that ended longer ago than this."
+    "--older-than-days", "seconds", type=Days(), required=True, help="Only runs that ended longer ago than this."
 )
 @json_option
-def forget(older_than_days: float, as_json: bool) -> int:
+def forget(seconds: float, as_json: bool) -> int:
     """Delete finished runs that ended long ago, with everything stored of them.
 
     Live runs are never touched, and what they may still ask for stays: their sub-flows and what they go on from. With
     FLOWCRAFT_RETENTION_DAYS, workers do this by themselves.
     """
-    forgetting = asyncio.run(_forget(older_than_days * 86400))
+    forgetting = asyncio.run(_forget(seconds))
     if as_json:
         show_json({"deleted": forgetting.deleted, "kept": forgetting.kept})
     else:

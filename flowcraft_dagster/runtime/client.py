@@ -215,7 +215,8 @@ class AsyncClient:
     def _choose_run_id(self, request: StartRequest) -> str:
         run_id = request.run_id if request.run_id is not None else str(uuid.UUID(int=self._dice.getrandbits(128)))
         if not is_run_id(run_id):
-            raise SettingsError("is not text of 1 to 200 printable characters", name="run_id")
+            advice = "Give another run id, or none to have one made up."
+            raise SettingsError("is not text of 1 to 200 printable characters", name="run_id", advice=advice)
         return run_id
 
     @staticmethod

@@ -55,6 +55,7 @@ class TimerService:
         interval = self._options.timer_seconds
         lease_seconds = max(1.0, 5 * interval)
         leading_until = 0.0
+        is_away = False
         try:
             while True:
                 if self._clock.monotonic() >= leading_until:
@@ -65,9 +66,12 @@ class TimerService:
                         fired = BATCH
                         while fired == BATCH:
                             fired = await self.fire_due()
+                        is_away = False
                     except InfrastructureError as error:
                         self._availability.note_failure("queue" if isinstance(error, QueueUnavailable) else "store")
-                        logger.warning("timers wait, a server is away: %s", error)
+                        if not is_away:
+                            logger.warning("timers wait, a server is away: %s", error)
+                        is_away = True
                 await self._clock.sleep(interval)
         finally:
             await self._backend.coordination.release_lease(LEASE, self._worker_id)

@@ -155,6 +155,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._paused = False
         self._failure: FlowcraftError | None = None
+        self._drain_seconds = options.drain_seconds
         self.ready = asyncio.Event()
         self.should_recycle = False
         self.missing_kinds: set[str] = set()
@@ -190,8 +191,14 @@ class Worker:
         if self._failure is not None:
             raise self._failure
 
-    def stop(self) -> None:
-        """Drain and end; safe to call twice."""
+    def stop(self, drain_seconds: float | None = None) -> None:
+        """Drain and end; safe to call twice.
+
+        Args:
+            drain_seconds: how long running nodes may take; that of the options when None.
+        """
+        if drain_seconds is not None:
+            self._drain_seconds = drain_seconds
         self._stopping.set()
 
     async def _watch(self, name: str, work: Work, *, may_end: bool = False) -> None:
@@ -252,7 +259,7 @@ class Worker:
             lane.stop()
         tasks = [*self._lane_tasks.values(), *self._background]
         if tasks:
-            await asyncio.wait(tasks, timeout=self._parts.options.drain_seconds)
+            await asyncio.wait(tasks, timeout=self._drain_seconds)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -83,8 +83,8 @@ def test_a_bad_file_gets_one_line(alone: CommandLine, tmp_path: Path) -> None:
 
 
 def test_a_missing_file_and_a_folder_get_one_line(alone: CommandLine, tmp_path: Path) -> None:
-    assert "cannot be read: No such file or directory" in alone.refuse("run", tmp_path / "nowhere.json")
-    assert "cannot be read: Is a directory" in alone.refuse("lint", tmp_path)
+    assert "cannot be read: No such file or directory" in alone.refuse("run", tmp_path / "nowhere.json", code=2)
+    assert "cannot be read: Is a directory" in alone.refuse("lint", tmp_path, code=2)
 
 
 def test_a_file_of_50_mb_is_not_even_read(alone: CommandLine, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_forgetting_by_command_leaves_live_runs_and_what_they_need(alone: Comman
         assert [run["runId"] for run in alone("runs", "--json").json] == ["live"]
         # The id is free again: it names a new run.
         alone("start", "chain", "--context", '{"n": 2}', "--run-id", "old", "--wait", "60")
-    assert "is not in the range x>=0" in alone.refuse("forget", "--older-than-days", "-1", code=2)
+    assert "is no number of days" in alone.refuse("forget", "--older-than-days", "-1", code=2)
     assert "Missing option" in alone.refuse("forget", code=2)
 
 

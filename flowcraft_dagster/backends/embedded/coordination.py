@@ -34,6 +34,7 @@ class EmbeddedCoordinationStore:
         self._statuses: dict[str, str] = {}
         self._last_finished = 0
         self._next_look = 0.0
+        self._is_away = False
         self._late_look: asyncio.TimerHandle | None = None
         self._stop_listening = _do_nothing
 
@@ -46,10 +47,15 @@ class EmbeddedCoordinationStore:
                 return False
             if rows and rows[0][0] == owner and rows[0][1] > now + 0.75 * seconds:
                 return True  # just renewed: no need to write again
-            return await self._session.write(ACQUIRE_LEASE, (name, owner, now, seconds))
+            granted = await self._session.write(ACQUIRE_LEASE, (name, owner, now, seconds))
         except FlowcraftError as error:
-            logger.warning("lease %s is granted unseen: %s", name, error)
+            # Asked for again and again: said once.
+            if not self._is_away:
+                logger.warning("leases are granted unseen: %s", error)
+            self._is_away = True
             return True
+        self._is_away = False
+        return granted
 
     async def release_lease(self, name: str, owner: str) -> None:
         """See ``CoordinationStore.release_lease``."""

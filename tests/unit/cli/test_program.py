@@ -70,7 +70,7 @@ def test_help_and_status_import_neither_dagster_nor_other_commands() -> None:
         (["start", "b", "--tag", "x"], "'x' is not NAME=VALUE"),
         (["start", "b", "--app", "nomodule:app"], "error: app 'nomodule:app': cannot import nomodule"),
         (["start", "b", "--app", "nomodule"], "error: app 'nomodule': is not MODULE:ATTR"),
-        (["start", "b", "--app", "json:dumps"], "'dumps' is a function, not a Flowcraft app"),
+        (["start", "b", "--app", "json:dumps"], "'dumps' is not a Flowcraft app but of type function"),
         (["worker"], "error: a worker needs an app: give --app MODULE:ATTR"),
         (["reconcile", "--every", "0"], "must be above zero"),
         (["reconcile", "--every", "5m", "--all"], "--all is for once"),
@@ -102,7 +102,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
         ("FLOWCRAFT_BACKEND", "oracle", "setting FLOWCRAFT_BACKEND: 'oracle' is none of embedded, kafka, memory"),
         ("FLOWCRAFT_BACKEND", "memory", "setting FLOWCRAFT_BACKEND: runs in memory end with their process"),
         ("FLOWCRAFT_CONCURRENCY", "many", "setting FLOWCRAFT_CONCURRENCY: 'many' is not a whole number"),
-        ("FLOWCRAFT_TIMER_SECONDS", "-1", "setting FLOWCRAFT_TIMER_SECONDS: '-1' is not above zero"),
+        ("FLOWCRAFT_TIMER_SECONDS", "-1", "setting FLOWCRAFT_TIMER_SECONDS: '-1' is not a finite number above zero"),
         ("FLOWCRAFT_SYNCHRONOUS", "MAYBE", "setting FLOWCRAFT_SYNCHRONOUS: 'MAYBE' is none of FULL, NORMAL"),
     ],
 )
