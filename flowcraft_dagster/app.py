@@ -244,6 +244,6 @@ def load_app(target: str) -> Flowcraft:
         except AttributeError:
             raise AppLoadError(f"module {module_name} has no '{attribute}'", target=target) from None
     if not isinstance(value, Flowcraft):
-        raise AppLoadError(f"'{attribute}' is not a Flowcraft app but of type {type(value).__name__}", target=target)
+        raise AppLoadError(f"'{attribute}' is a {type(value).__name__}, not a Flowcraft app", target=target)
     value.location = target
     return value

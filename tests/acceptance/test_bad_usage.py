@@ -41,7 +41,7 @@ def _one_node(folder: Path, uses: str) -> Path:
         ("import sys; sys.exit('no')", "importing odd_app ends the program (exit code no)"),
         ("def (", "cannot import odd_app: SyntaxError"),
         ("import nothing_like_this", "cannot import odd_app: ModuleNotFoundError: No module named"),
-        ("app = 1", "'app' is not a Flowcraft app but of type int"),
+        ("app = 1", "'app' is a int, not a Flowcraft app"),
         ("other = 1", "module odd_app has no 'app'"),
     ],
 )

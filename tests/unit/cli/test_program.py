@@ -70,7 +70,7 @@ def test_help_and_status_import_neither_dagster_nor_other_commands() -> None:
         (["start", "b", "--tag", "x"], "'x' is not NAME=VALUE"),
         (["start", "b", "--app", "nomodule:app"], "error: app 'nomodule:app': cannot import nomodule"),
         (["start", "b", "--app", "nomodule"], "error: app 'nomodule': is not MODULE:ATTR"),
-        (["start", "b", "--app", "json:dumps"], "'dumps' is not a Flowcraft app but of type function"),
+        (["start", "b", "--app", "json:dumps"], "'dumps' is a function, not a Flowcraft app"),
         (["worker"], "error: a worker needs an app: give --app MODULE:ATTR"),
         (["reconcile", "--every", "0"], "must be above zero"),
         (["reconcile", "--every", "5m", "--all"], "--all is for once"),
