@@ -24,7 +24,8 @@ from flowcraft_dagster.runtime.options import RuntimeOptions
 from flowcraft_dagster.runtime.reconciler import Reconciler
 from flowcraft_dagster.runtime.result import RunResult
 from flowcraft_dagster.runtime.system_clock import SystemClock
-from flowcraft_dagster.runtime.worker import Worker, WorkerParts
+from flowcraft_dagster.runtime.worker import Worker
+from flowcraft_dagster.runtime.worker_parts import WorkerParts
 from flowcraft_dagster.settings import Settings
 from flowcraft_dagster.wiring import find_external_starts, make_backend
 

@@ -42,7 +42,6 @@ class LaneServices:
         slots: limits how many nodes run at a time.
         worker_id: this worker's incarnation id.
         settle: says that deliveries are done with.
-        bury: moves a delivery to the dead letters, with a reason.
         isolate: runs a suspect alone in a process of its own; None where that is impossible.
         counters: figures of this process.
         availability: when servers were away.
@@ -62,7 +61,6 @@ class LaneServices:
     slots: asyncio.Semaphore
     worker_id: str
     settle: Callable[[Sequence[Delivery]], None]
-    bury: Callable[[Delivery, str], Awaitable[None]]
     isolate: Isolate | None
     counters: dict[str, int]
     started_at: float

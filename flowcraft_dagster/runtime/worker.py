@@ -6,17 +6,12 @@ import asyncio
 import logging
 import math
 import os
-import random
 import socket
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
-from flowcraft_dagster.blueprint.model import Blueprint
 from flowcraft_dagster.engine.execution import Workshop
-from flowcraft_dagster.engine.node import EventListener, Middleware
-from flowcraft_dagster.engine.registry import NodeRegistry
 from flowcraft_dagster.engine.threads import SyncThreads
 from flowcraft_dagster.errors import (
     FlowcraftError,
@@ -27,65 +22,25 @@ from flowcraft_dagster.errors import (
     UnknownBlueprint,
     WorkerFailed,
 )
-from flowcraft_dagster.ports.backend import Backend
-from flowcraft_dagster.ports.clock import Clock
-from flowcraft_dagster.ports.external import ExternalStarts
-from flowcraft_dagster.ports.records import DeadLetter, Delivery, WorkerRecord
+from flowcraft_dagster.ports.records import Delivery, WorkerRecord
 from flowcraft_dagster.runtime.availability import Availability
 from flowcraft_dagster.runtime.backoff import Patience
-from flowcraft_dagster.runtime.burial import keep_letter
-from flowcraft_dagster.runtime.client import AsyncClient
 from flowcraft_dagster.runtime.commit import Committer, OwnershipLost
 from flowcraft_dagster.runtime.deadlines import OUTAGES
 from flowcraft_dagster.runtime.duties import Duty
-from flowcraft_dagster.runtime.external_starts import start_external_run
 from flowcraft_dagster.runtime.isolation import Isolator
 from flowcraft_dagster.runtime.lane import RunLane
-from flowcraft_dagster.runtime.messages import ATTEMPTS_HEADER, JobMessage, decode_job, encode_job, put_back
-from flowcraft_dagster.runtime.options import RuntimeOptions
+from flowcraft_dagster.runtime.messages import JobMessage, decode_job
+from flowcraft_dagster.runtime.redelivery import Redelivery
 from flowcraft_dagster.runtime.retention import RetentionService
 from flowcraft_dagster.runtime.services import LaneServices
 from flowcraft_dagster.runtime.timers import TimerService
+from flowcraft_dagster.runtime.worker_parts import WorkerParts
 
 logger = logging.getLogger(__name__)
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 """Is called where it is awaited, so that a worker that is stopped at once leaves no coroutine that never began."""
-
-
-@dataclass(frozen=True)
-class WorkerParts:
-    """What a worker is made of.
-
-    Attributes:
-        backend: opened ports.
-        registry: node implementations.
-        blueprints: known here, by id.
-        options: limits and intervals.
-        clock: time.
-        dice: randomness.
-        dependencies: injected into nodes.
-        middleware: outermost first.
-        listeners: take events.
-        app_target: ``MODULE:ATTR`` of the app, by which suspects run in processes of their own; None where that is
-            impossible.
-        slot: stable name of the place this worker fills; a restarted worker keeps it.
-        external_starts: where runs that other programs announce are found; None accepts none.
-    """
-
-    backend: Backend
-    registry: NodeRegistry
-    blueprints: Mapping[str, Blueprint]
-    options: RuntimeOptions
-    clock: Clock
-    dice: random.Random
-    # Clients and their keys: never in a log or a traceback.
-    dependencies: Mapping[str, Any] = field(repr=False)
-    middleware: Sequence[Middleware]
-    listeners: Sequence[EventListener]
-    app_target: str | None = None
-    slot: str = "0"
-    external_starts: ExternalStarts | None = None
 
 
 class Worker:
@@ -138,12 +93,12 @@ class Worker:
             slots=asyncio.Semaphore(options.concurrency),
             worker_id=self.worker_id,
             settle=self._settle,
-            bury=self._bury,
             isolate=None if self._isolator is None else self._isolator.run,
             counters=self.counters,
             started_at=self._started_at,
             availability=self._availability,
         )
+        self._redelivery = Redelivery(self._services, parts.external_starts, self._forget, self._rest)
         self._timers = TimerService(
             parts.backend, options, clock, self.worker_id, self._availability, patience.tell
         )
@@ -158,7 +113,6 @@ class Worker:
         self._drain_seconds = options.drain_seconds
         self.ready = asyncio.Event()
         self.should_recycle = False
-        self.missing_kinds: set[str] = set()
 
     # -- the life of a worker ------------------------------------------------------------------------------------
 
@@ -228,6 +182,11 @@ class Worker:
         await self._idle.wait()
 
     @property
+    def missing_kinds(self) -> set[str]:
+        """Node kinds that runs have asked for in vain."""
+        return self._redelivery.missing_kinds
+
+    @property
     def live_runs(self) -> int:
         """How many runs this worker holds."""
         return len(self._lanes)
@@ -286,7 +245,7 @@ class Worker:
         try:
             job = decode_job(delivery.message)
         except MessageError as error:
-            self._spawn(partial(self._bury_and_settle, delivery, str(error)))
+            self._spawn(partial(self._redelivery.bury_and_settle, delivery, str(error)))
             return
         lane = self._lanes.get(job.run_id)
         if lane is None:
@@ -325,54 +284,14 @@ class Worker:
             # Never claim again from here: whoever owns the partition gets a wake and decides.
             logger.info("%s; letting go of it", lost)
             self._services.count("ownership_lost")
-            await self._hand_back(lane, JobMessage(lane.run_id))
+            await self._redelivery.hand_back(lane, JobMessage(lane.run_id))
         except (UnknownBlueprint, NodeNotRegistered, RunNotFound) as error:
-            await self._put_back(lane, error)
+            await self._redelivery.put_back(lane, error)
         except Exception:
             logger.exception("run %s: trouble in the runtime; it will be taken up again", lane.run_id)
             self._services.count("internal_errors")
             await self._rest(self._parts.options.retry_max_seconds)
-            await self._hand_back(lane, JobMessage(lane.run_id, attempts=lane.attempts))
-
-    async def _put_back(self, lane: RunLane, error: UnknownBlueprint | NodeNotRegistered | RunNotFound) -> None:
-        """Let another worker try, later; only after a long while the messages become dead letters."""
-        options, attempts = self._parts.options, lane.attempts
-        reason = f"{error}. {error.hint}"
-        if isinstance(error, RunNotFound):
-            try:
-                if await self._start_external(lane):
-                    return
-            except FlowcraftError as refusal:
-                reason = f"an external start was refused: {refusal}. {refusal.hint}"
-        if isinstance(error, NodeNotRegistered):
-            self.missing_kinds.add(error.uses)
-        if isinstance(error, RunNotFound):
-            pause, limit = 0.1 * 2 ** min(attempts, 10), options.unknown_run_attempts
-        else:
-            pause, limit = find_pause(attempts), count_pauses(options.unknown_blueprint_seconds)
-        if attempts >= limit and isinstance(error, RunNotFound) and lane.has_only_timers():
-            # A finished run may leave timers behind, and be deleted before they are due.
-            logger.info("%s: timers of a run that is stored no more", error)
-            self._services.count("stale_timers")
-            self._forget(lane)
-            self._settle(lane.take_deliveries())
-            return
-        if attempts >= limit:
-            logger.error("run %s: giving up after %d attempts: %s", lane.run_id, attempts, error)
-            self._forget(lane)
-            for delivery in lane.take_deliveries():
-                await self._bury_and_settle(delivery, reason)
-            return
-        logger.warning("run %s: %s; trying again in %.1f s", lane.run_id, error, pause)
-        await self._rest(pause)
-        # Before they are sent: they may come back here at once, and must not go to the lane that ends now.
-        self._forget(lane)
-        held = lane.take_deliveries()
-        # As they were received: should nobody ever handle them, the dead letters hold the original bytes.
-        messages = [put_back(delivery.message, attempts + 1) for delivery in held]
-        if messages:
-            await self._patience.insist("put back", lambda: self._parts.backend.jobs.send(messages), "queue")
-        self._settle(held)
+            await self._redelivery.hand_back(lane, JobMessage(lane.run_id, attempts=lane.attempts))
 
     async def _rest(self, seconds: float) -> None:
         """Return after ``seconds``, or once the worker is to stop: what it holds goes to others then."""
@@ -384,57 +303,9 @@ class Worker:
             resting.cancel()
             stopping.cancel()
 
-    async def _start_external(self, lane: RunLane) -> bool:
-        """Start a run that another program announced; True when it was started, and its messages are done with."""
-        parts, source = self._parts, self._parts.external_starts
-        jobs = [job for job in (decode_job(delivery.message) for delivery in lane.deliveries) if job.blueprint_id]
-        if source is None or not jobs:
-            return False
-        client = AsyncClient(parts.backend, parts.blueprints, parts.options, parts.clock, parts.dice)
-        start = partial(start_external_run, client, source, jobs[0])
-        if not await self._patience.insist("start external run", start):
-            return False
-        logger.info("run %s: started from external rows", lane.run_id)
-        self._services.count("external_starts")
-        self._forget(lane)
-        await self._send_again(lane, JobMessage(lane.run_id, jobs[0].blueprint_id))
-        return True
-
     def _forget(self, lane: RunLane) -> None:
         if self._lanes.get(lane.run_id) is lane:
             del self._lanes[lane.run_id]
-
-    async def _hand_back(self, lane: RunLane, job: JobMessage) -> None:
-        """Let go of a lane that is driven no more; a fresh message has its run taken up again."""
-        # Before it is sent: the message may come back here at once, and must not go to the lane that ends now.
-        self._forget(lane)
-        await self._send_again(lane, job)
-
-    async def _send_again(self, lane: RunLane, job: JobMessage) -> None:
-        held = lane.take_deliveries()
-        if held:
-            message = encode_job(job)
-            await self._patience.insist("send", lambda: self._parts.backend.jobs.send([message]), "queue")
-            self._settle(held)
-
-    async def _bury_and_settle(self, delivery: Delivery, reason: str) -> None:
-        await self._bury(delivery, reason)
-        self._settle([delivery])
-
-    async def _bury(self, delivery: Delivery, reason: str) -> None:
-        message = delivery.message
-        letter = DeadLetter(
-            letter_id=f"{delivery.partition}-{delivery.offset}",
-            key=message.key.encode("utf-8", "surrogateescape"),
-            value=message.value,
-            headers={name: value for name, value in message.headers.items() if name != ATTEMPTS_HEADER},
-            source=f"{delivery.partition}/{delivery.offset}",
-            reason=reason,
-            at=self._parts.clock.now(),
-        )
-        logger.error("message %s cannot be handled and goes to the dead letters: %s", letter.letter_id, reason)
-        self._services.count("dead_letters")
-        await keep_letter(self._parts.backend.dead_letters, letter, self._patience, self._parts.clock)
 
     def _settle(self, deliveries: Sequence[Delivery]) -> None:
         if deliveries:
@@ -496,7 +367,7 @@ class Worker:
         before = self._parts.clock.monotonic() - self._parts.options.anchor_seconds
         for lane in self._lanes.values():
             if lane.is_live and lane.deliveries and lane.held_since < before:
-                self._spawn(partial(self._send_again, lane, JobMessage(lane.run_id)))
+                self._spawn(partial(self._redelivery.send_again, lane, JobMessage(lane.run_id)))
 
     async def _look_at_threads(self) -> None:
         self.should_recycle = self._threads.abandoned > self._parts.options.max_abandoned_threads
@@ -522,23 +393,3 @@ class Worker:
         task = asyncio.ensure_future(self._watch("messages", work, may_end=True))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def find_pause(attempts: int) -> float:
-    """Seconds before a message that cannot be handled here is put back, doubling up to half a minute."""
-    return float(min(0.5 * 2 ** min(attempts, 10), 30.0))
-
-
-def count_pauses(seconds: float) -> int:
-    """How many of these pauses fit into ``seconds``.
-
-    Example:
-        >>> count_pauses(3.0)
-        3
-    """
-    attempts, total = 0, 0.0
-    while total < seconds:
-        total += find_pause(attempts)
-        attempts += 1
-    return attempts
-

@@ -14,6 +14,7 @@ from flowcraft_dagster.local import LocalRuntime
 from flowcraft_dagster.ports.records import DeadLetter, Message
 from flowcraft_dagster.runtime.burial import KEPT_BYTES
 from flowcraft_dagster.runtime.client import StartRequest
+from flowcraft_dagster.runtime.redelivery import Redelivery
 from flowcraft_dagster.runtime.timers import TimerService
 from flowcraft_dagster.runtime.worker import Worker
 from flowcraft_dagster.testing.simulation import SimulatedClock, SimulatedCluster, run_simulated
@@ -45,16 +46,16 @@ def _fail_once(monkeypatch: pytest.MonkeyPatch, kind: type, name: str, *, after:
         (Worker, "_re_anchor", "anchors"),
         (Worker, "_look_at_threads", "threads"),
         (Worker, "_fetch", "fetching"),
-        (Worker, "_hand_back", "run run"),
-        (Worker, "_send_again", "messages"),
+        (Redelivery, "hand_back", "run run"),
+        (Redelivery, "send_again", "messages"),
     ],
 )
 def test_a_part_that_dies_ends_the_worker_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: type, method: str, part: str
 ) -> None:
-    after = 1 if method in ("_hand_back", "_send_again", "_fetch") else 3
+    after = 1 if method in ("hand_back", "send_again", "_fetch") else 3
     calls = _fail_once(monkeypatch, kind, method, after=after)
-    if method == "_hand_back":
+    if method == "hand_back":
         _fail_once(monkeypatch, type(make_lane()), "drive", after=1)
 
     async def story(cluster: SimulatedCluster) -> None:
