@@ -10,7 +10,7 @@ import click
 
 from flowcraft_dagster.cli.failures import DONE, CommandFailed, report
 from flowcraft_dagster.cli.output import show_json
-from flowcraft_dagster.cli.parameters import context_option, json_option, read_json
+from flowcraft_dagster.cli.parameters import MAX_JSON_BYTES, context_option, json_option, read_json
 from flowcraft_dagster.cli.session import open_client
 from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.errors import InfrastructureError
@@ -81,10 +81,12 @@ def request(
 def _read_lines(file: BinaryIO) -> list[dict[str, Any]]:
     """Everything is read before anything is sent."""
     contexts = []
-    for number, line in enumerate(file, 1):
+    for number, line in enumerate(iter(lambda: file.readline(MAX_JSON_BYTES + 1), b""), 1):
         if not line.strip():
             continue
         place = f"'{file.name}', line {number}"
+        if len(line) > MAX_JSON_BYTES:
+            raise CommandFailed(f"{place}: more than {MAX_JSON_BYTES} bytes", "Nothing was sent.")
         try:
             context = read_json(line)
         except (ValueError, RecursionError) as error:

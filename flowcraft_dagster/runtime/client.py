@@ -124,7 +124,7 @@ class AsyncClient:
             if request.tags:
                 raise SettingsError("are not carried by requests; start the run to give it some", name="tags")
             if not isinstance(request.blueprint_id, str) or not request.blueprint_id:
-                raise SettingsError("is not text", name="blueprint_id")
+                raise SettingsError("is not text", name="blueprint_id", advice="Name the blueprint.")
             self._encode_context(request)
             run_ids.append(self._choose_run_id(request))
             values.append(encode_request(replace(request, run_id=run_ids[-1])))

@@ -138,6 +138,14 @@ def test_values_that_cannot_be_used_are_wrong_usage(
     assert told in alone.refuse(*arguments, code=2)
 
 
+def test_a_file_of_contexts_is_read_within_bounds(alone: CommandLine, tmp_path: Path) -> None:
+    lines = _write(tmp_path / "l.jsonl", '{"a": 1}\n[1]\n')
+    assert "line 2: not a JSON object. Nothing was sent." in alone.refuse("request", "chain", "--contexts-file", lines)
+    told = alone.refuse("request", "chain", "--contexts-file", "/dev/zero")
+    assert "line 1: more than 67108864 bytes. Nothing was sent." in told
+    assert "Name the blueprint" in alone.refuse("request", "", code=2)
+
+
 def test_a_group_without_a_command_shows_its_help(alone: CommandLine) -> None:
     for arguments in ((), ("dead-letters",)):
         outcome = alone(*arguments, code=2)
