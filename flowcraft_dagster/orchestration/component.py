@@ -9,7 +9,6 @@ from pydantic import Field
 from flowcraft_dagster.app import Flowcraft
 from flowcraft_dagster.blueprint import Blueprint
 from flowcraft_dagster.errors import AppLoadError
-from flowcraft_dagster.orchestration.checks import CheckLimits
 from flowcraft_dagster.orchestration.component_models import (
     FlowcraftAutomationModel,
     FlowcraftBackendModel,
@@ -19,7 +18,7 @@ from flowcraft_dagster.orchestration.component_models import (
 from flowcraft_dagster.orchestration.component_scaffolder import FlowcraftScaffolder
 from flowcraft_dagster.orchestration.connection import find_app
 from flowcraft_dagster.orchestration.definitions import FlowcraftAutomation, build_flowcraft_definitions
-from flowcraft_dagster.orchestration.status_sensor import StatusSensorOptions
+from flowcraft_dagster.orchestration.judgement import CheckLimits
 from flowcraft_dagster.orchestration.translator import (
     FlowcraftBlueprintProps,
     FlowcraftDagsterTranslator,
@@ -84,7 +83,7 @@ class FlowcraftComponent(dg.Component, dg.Model, dg.Resolvable):
             backend=self.backend.make_resource(),
             translator=ConfiguredTranslator(self.translation),
             automation=FlowcraftAutomation(**self.automation.model_dump()),
-            status_options=StatusSensorOptions(limits=CheckLimits(**self.checks.model_dump())),
+            check_limits=CheckLimits(**self.checks.model_dump()),
             node_assets=self.node_assets,
             observe_only=self.observe_only,
         )

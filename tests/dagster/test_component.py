@@ -13,8 +13,8 @@ from dagster.components.testing import DefsFolderSandbox, create_defs_folder_san
 from flowcraft_dagster import Flowcraft, FlowcraftComponent
 from flowcraft_dagster.engine.node import Middleware
 from flowcraft_dagster.errors import AppLoadError, SettingsError
-from flowcraft_dagster.orchestration.checks import CheckLimits
 from flowcraft_dagster.orchestration.definitions import FlowcraftAutomation
+from flowcraft_dagster.orchestration.judgement import CheckLimits
 from tests.dagster.conftest import Site
 from tests.dagster.sample_app import app as sample_app
 
@@ -147,7 +147,7 @@ def test_a_backend_that_cannot_be_is_named(sandbox: DefsFolderSandbox, backend: 
 
 def test_limits_of_checks_come_from_yaml(sandbox: DefsFolderSandbox, site: Site) -> None:
     definitions = load(
-        sandbox, app=APP, backend={"kind": "embedded", "home": str(site.home)}, checks={"min_workers": 3}
+        sandbox, app=APP, backend={"kind": "embedded", "home": str(site.home)}, checks={"warn_workers": 3}
     )
     job = definitions.resolve_job_def("reconcile_flowcraft_runs")
     evaluations = job.execute_in_process(instance=site.instance).get_asset_check_evaluations()
