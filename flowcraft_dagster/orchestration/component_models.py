@@ -78,22 +78,22 @@ class FlowcraftTranslationModel(dg.Model, dg.Resolvable):
 class FlowcraftCheckModel(dg.Model, dg.Resolvable):
     """When asset checks fail; see :class:`CheckLimits`."""
 
-    warn_failed_share: float = Field(default=0.0, description="Share of failed runs, 0 to 1, above it a warning.")
-    error_failed_share: float = Field(default=0.5, description="The same, above it an error.")
+    warn_failed_share: float = Field(default=0.0, description="Share of failed runs, 0 to 1, that is a warning.")
+    error_failed_share: float = Field(default=0.5, description="The same, as an error.")
     window_seconds: float = Field(default=3600.0, description="Only runs that ended so recently are judged.")
     window_runs: int = Field(default=100, description="And only so many, the latest.")
-    warn_stalled: int = Field(default=0, description="Runs found standing still, above it a warning.")
-    error_stalled: int = Field(default=100, description="The same, above it an error.")
-    warn_workers: int = Field(default=1, description="Living workers, below it a warning.")
-    error_workers: int = Field(default=1, description="The same, below it an error.")
-    warn_lag: int = Field(default=10_000, description="Messages in the job queue, above it a warning.")
-    error_lag: int = Field(default=100_000, description="The same, above it an error.")
-    warn_dead_letters: int = Field(default=0, description="Dead letters, above it a warning.")
-    error_dead_letters: int = Field(default=100, description="The same, above it an error.")
+    warn_stalled: int = Field(default=0, description="More runs that stood still are a warning.")
+    error_stalled: int = Field(default=100, description="The same, as an error.")
+    warn_workers: int = Field(default=1, description="Fewer living workers are a warning.")
+    error_workers: int = Field(default=1, description="The same, as an error.")
+    warn_lag: int = Field(default=10_000, description="More messages in the job queue are a warning.")
+    error_lag: int = Field(default=100_000, description="The same, as an error.")
+    warn_dead_letters: int = Field(default=0, description="More dead letters are a warning.")
+    error_dead_letters: int = Field(default=100, description="The same, as an error.")
     warn_waiting_seconds: float = Field(
-        default=86_400.0, description="How long a run has waited for an answer, above it a warning."
+        default=86_400.0, description="A run that has waited longer for an answer is a warning."
     )
-    error_waiting_seconds: float = Field(default=604_800.0, description="The same, above it an error.")
+    error_waiting_seconds: float = Field(default=604_800.0, description="The same, as an error.")
 
 
 RESOURCE = TypeVar("RESOURCE", KafkaJobQueueResource, CassandraStoreResource, RedisCoordinationResource)

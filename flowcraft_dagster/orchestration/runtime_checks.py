@@ -130,12 +130,13 @@ def judge_workers(worker: FlowcraftWorkerResource, limits: CheckLimits) -> Judge
     reports = worker.health()
     troubled = [report for report in reports if not report.ok]
     named = "".join(f"; {report.name}: {one_line(report.detail)}" for report in troubled[:MOST_NAMED])
+    wanted = max(limits.warn_workers, limits.error_workers)
     rows = [{"worker": report.name, "ok": report.ok, "detail": one_line(report.detail)} for report in reports]
     return Judgement(
         key=WORKERS_ASSET,
         check_name="workers_are_alive",
-        passed=len(reports) >= max(limits.warn_workers, limits.error_workers),
-        description=f"{len(reports)} workers alive, {limits.warn_workers} wanted{named}",
+        passed=len(reports) >= wanted,
+        description=f"{len(reports)} workers alive, {wanted} wanted{named}",
         severity=grade(len(reports) < limits.error_workers),
         metadata={
             "workers": len(reports),

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -18,9 +13,6 @@ pytest.register_assert_rewrite("flowcraft_dagster.testing.contracts")
 
 from flowcraft_dagster.backends.cassandra.session import CassandraSession  # noqa: E402  # after the rewrite
 from flowcraft_dagster.backends.cassandra.settings import CassandraSettings  # noqa: E402
-
-PROJECT = Path(__file__).resolve().parents[2]
-VARIABLES = ("KAFKA_BROKERS", "CASSANDRA_CONTACT_POINTS", "CASSANDRA_PORT", "REDIS_URL")
 
 
 @dataclass(frozen=True)
@@ -36,27 +28,6 @@ class Servers:
     brokers: tuple[str, ...]
     cassandra: CassandraSettings
     redis_url: str
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables that say where the servers are; servers are started where the environment names none."""
-    if all(os.environ.get(name) for name in VARIABLES):
-        yield {name: os.environ[name] for name in VARIABLES}
-        return
-    data = tmp_path_factory.mktemp("stack")
-    program = [sys.executable, str(PROJECT / "scripts" / "stack")]
-    ports = ["--kafka-port", "0", "--cassandra-port", "0", "--redis-port", "0"]
-    try:
-        up = subprocess.run(
-            [*program, "up", "--local", "--data", str(data), "--json", *ports],
-            check=True,
-            stdout=subprocess.PIPE,
-            timeout=600,
-        )
-        yield dict(json.loads(up.stdout)["environment"])
-    finally:
-        subprocess.run([*program, "down", "--data", str(data), "--delete"], check=True, timeout=120)
 
 
 @pytest.fixture(scope="session")

@@ -147,7 +147,7 @@ def test_a_backend_that_cannot_be_is_named(sandbox: DefsFolderSandbox, backend: 
 
 def test_limits_of_checks_come_from_yaml(sandbox: DefsFolderSandbox, site: Site) -> None:
     definitions = load(
-        sandbox, app=APP, backend={"kind": "embedded", "home": str(site.home)}, checks={"warn_workers": 3}
+        sandbox, app=APP, backend={"kind": "embedded", "home": str(site.home)}, checks={"error_workers": 3}
     )
     job = definitions.resolve_job_def("reconcile_flowcraft_runs")
     evaluations = job.execute_in_process(instance=site.instance).get_asset_check_evaluations()

@@ -21,14 +21,14 @@ from flowcraft_dagster.backends.kafka.admin import KafkaAdmin
 from flowcraft_dagster.backends.kafka.settings import KafkaSettings
 from flowcraft_dagster.orchestration.requests import build_flowcraft_run_request_sensor
 from flowcraft_dagster.ports.records import RequestRange, RunQuery
-from tests.contract.conftest import PROJECT, stack
+from tests.conftest import PROJECT
 from tests.contract.real_servers import eventually
 from tests.dagster.conftest import Site
 from tests.dagster.test_request_losses import find_check
 from tests.dagster.test_run_requests import OP, SENSOR, ask_for, launch, send
 from tests.dagster.test_servers import servers
 
-__all__ = ["servers", "stack"]
+__all__ = ["servers"]
 
 pytestmark = [pytest.mark.kafka, pytest.mark.cassandra, pytest.mark.redis]
 

@@ -27,7 +27,6 @@ from flowcraft_dagster.orchestration.connection import close_connections
 from flowcraft_dagster.orchestration.definitions import build_flowcraft_definitions
 from flowcraft_dagster.orchestration.status_sensor import StatusSensorOptions
 from flowcraft_dagster.runtime.requests import encode_request
-from tests.contract.conftest import stack  # noqa: F401 - a fixture
 from tests.dagster.conftest import SAMPLE_APP, Site, WorkerThread, sample_catalogue
 from tests.dagster.sample_app import app as sample_app
 
@@ -123,7 +122,7 @@ def make_backend_resource(
 
 @pytest.fixture
 def servers(
-    stack: dict[str, str],  # noqa: F811 - the fixture
+    stack: dict[str, str],
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Site]:

@@ -19,7 +19,6 @@ from flowcraft_dagster.orchestration.definitions import build_flowcraft_definiti
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.orchestration.status_sensor import StatusSensorOptions
 from flowcraft_dagster.runtime.requests import encode_request
-from tests.contract.conftest import stack  # noqa: F401 - a fixture
 from tests.dagster.conftest import SAMPLE_APP, Site, WorkerThread, sample_catalogue
 from tests.dagster.door import Door
 from tests.dagster.sample_app import app as sample_app
@@ -179,7 +178,7 @@ def test_a_hundred_ticks_leave_nothing_behind_while_servers_are_away(away: Site)
 
 
 @pytest.fixture
-def doors(stack: dict[str, str]) -> Iterator[Doors]:  # noqa: F811 - the fixture
+def doors(stack: dict[str, str]) -> Iterator[Doors]:
     """Ways to the real servers, shut at first."""
     host, _, port = stack["KAFKA_BROKERS"].split(",")[0].rpartition(":")
     redis_host, _, redis_port = stack["REDIS_URL"].partition("://")[2].partition("/")[0].rpartition(":")

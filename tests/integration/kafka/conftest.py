@@ -11,10 +11,7 @@ import pytest
 
 from flowcraft_dagster.backends.cassandra.session import CassandraSession
 from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
-from tests.contract.conftest import stack
 from tests.integration.kafka.site import Site
-
-__all__ = ["stack"]
 
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "stack"
 

@@ -18,12 +18,9 @@ from flowcraft_dagster.backends.kafka.admin import KafkaAdmin
 from flowcraft_dagster.backends.kafka.settings import KafkaSettings
 from flowcraft_dagster.runtime.requests import CHUNK
 from flowcraft_dagster.testing.environment import make_token, separate_environment
-from tests.contract.conftest import stack
 from tests.contract.real_servers import eventually
 from tests.integration.kafka.conftest import drop_keyspace
 from tests.integration.requests.site import ROOT, RequestSite
-
-__all__ = ["stack"]
 
 EACH = 1000
 """Requests before and after the trouble in the middle."""
