@@ -26,10 +26,6 @@ T = TypeVar("T")
 SETTING_PREFIXES: Final = ("FLOWCRAFT_", "KAFKA_", "CASSANDRA_", "REDIS_", "DAGSTER_HOME")
 """Variables that settings are read from; only a change of these makes another connection."""
 
-EMBEDDED_LAG_SECONDS: Final = 1.0
-SERVER_LAG_SECONDS: Final = 10.0
-"""Workers on several machines have clocks of their own, and write the list after the run."""
-
 
 @dataclass(frozen=True)
 class BackendConnection:
@@ -50,9 +46,7 @@ class BackendConnection:
 
     def choose_lag(self, wanted: float | None) -> float:
         """Seconds by which a reader of finished runs stays behind the present, so that no late row is missed."""
-        if wanted is not None:
-            return wanted
-        return EMBEDDED_LAG_SECONDS if self.backend.name == "embedded" else SERVER_LAG_SECONDS
+        return self.backend.index.late_seconds if wanted is None else wanted
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine over the backend, in its event loop."""

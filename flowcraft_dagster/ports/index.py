@@ -11,6 +11,11 @@ from flowcraft_dagster.ports.records import Page, RunHeader, RunQuery, Timer
 class RunIndex(Protocol):
     """Listings of runs, due timers and suspicion of crashes. May lag behind the state store."""
 
+    @property
+    def late_seconds(self) -> float:
+        """How far behind the present a reader of finished runs must stay to miss none; 0 where ends are numbered."""
+        ...
+
     async def list_runs(self, query: RunQuery) -> tuple[RunHeader, ...]:
         """Runs that match, latest ``updated_at`` first."""
         ...

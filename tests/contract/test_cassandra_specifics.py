@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from flowcraft_dagster.backends.cassandra.buckets import LIVE, TIMER, find_bucket, find_shard
+from flowcraft_dagster.backends.cassandra.listings import LATE_SECONDS
 from flowcraft_dagster.backends.cassandra.session import CassandraSession
 from flowcraft_dagster.backends.cassandra.settings import CassandraSettings, CassandraTables
 from flowcraft_dagster.backends.distributed import KafkaBackend
@@ -318,6 +319,29 @@ def test_an_end_published_late_is_behind_no_reader(fresh: CassandraSettings) -> 
         page = await backend.index.scan_finished_runs(page.cursor, time.time() + 1, 10)
         assert [found.run_id for found in page.headers] == [late.run_id]
         assert page.headers[0].finished_at == ended_at
+
+    run_on(fresh, scenario)
+
+
+def test_an_end_published_as_late_as_may_be_is_before_no_reader_that_stays_behind(fresh: CassandraSettings) -> None:
+    async def scenario(backend: KafkaBackend) -> None:
+        now = time.time()
+        old = await new_run(backend.state)
+        ended_at = now - backend.index.late_seconds - 1
+        await backend.state.commit(next_commit(old, status=COMPLETED, now=ended_at))
+        header = await backend.state.read_header(old.run_id)
+        assert header is not None
+        # As its owner did at that time.
+        await backend.index._listings.publish_end(header, ended_at)
+        late = await new_run(backend.state)
+        await backend.state.commit(next_commit(late, status=COMPLETED, now=now - LATE_SECONDS + 1))
+        page = await backend.index.scan_finished_runs(None, now - backend.index.late_seconds, 10)
+        assert [found.run_id for found in page.headers] == [old.run_id]
+        header = await backend.state.read_header(late.run_id)
+        assert header is not None
+        await backend.index.publish(header)
+        page = await backend.index.scan_finished_runs(page.cursor, time.time() + 1, 10)
+        assert [found.run_id for found in page.headers] == [late.run_id]
 
     run_on(fresh, scenario)
 

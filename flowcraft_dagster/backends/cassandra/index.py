@@ -22,7 +22,7 @@ from flowcraft_dagster.backends.cassandra.buckets import (
 )
 from flowcraft_dagster.backends.cassandra.driver import uuid_from_time
 from flowcraft_dagster.backends.cassandra.headers import decode_header
-from flowcraft_dagster.backends.cassandra.listings import RunListings
+from flowcraft_dagster.backends.cassandra.listings import LATE_SECONDS, RunListings
 from flowcraft_dagster.backends.cassandra.session import CassandraSession
 from flowcraft_dagster.backends.cassandra.timers import TimerTable
 from flowcraft_dagster.ports.records import FINAL_STATUSES, LIVE_STATUSES, Page, RunHeader, RunQuery, Timer
@@ -36,6 +36,8 @@ ORPHAN_SECONDS = 3600.0
 """An entry without a run is kept this long: its ``start`` may be between its two writes."""
 
 FINISHED_CLOSE_SECONDS = 7200.0
+CLOCK_SECONDS = 5.0
+"""By how much the clocks of workers and readers may differ."""
 MAX_LISTED_LIVE = 2000
 MAX_EXAMINED = 100_000
 """``list_runs`` looks at no more ended runs than this, newest first."""
@@ -95,6 +97,8 @@ class CassandraRunIndex:
         self._directory = directory
         self._listings = listings
         self._state = state
+        # The moment of an entry is chosen before it is written, by a clock of another machine.
+        self.late_seconds = LATE_SECONDS + session.settings.give_up_seconds + CLOCK_SECONDS
         self._timers = TimerTable(session, directory, now)
 
     async def list_runs(self, query: RunQuery) -> tuple[RunHeader, ...]:

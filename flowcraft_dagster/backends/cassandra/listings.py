@@ -20,7 +20,7 @@ LIVE_ROWS_TOGETHER = 10
 STATUS_ROWS_TOGETHER = 4
 ENDED_ROWS_TOGETHER = 4
 
-LATE_SECONDS = 30.0
+LATE_SECONDS = 10.0
 """An end that is published later than this is listed under the present: readers may have gone past its moment."""
 
 

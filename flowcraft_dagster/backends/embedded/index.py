@@ -25,6 +25,7 @@ class EmbeddedRunIndex:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.late_seconds = 0.0
 
     async def list_runs(self, query: RunQuery) -> tuple[RunHeader, ...]:
         """See ``RunIndex.list_runs``."""

@@ -15,6 +15,7 @@ class MemoryRunIndex:
         self._state = state
         self._timers: set[tuple[float, str, str]] = set()
         self._deaths: dict[tuple[str, str], int] = {}
+        self.late_seconds = 0.0
 
     async def list_runs(self, query: RunQuery) -> tuple[RunHeader, ...]:
         """See ``RunIndex.list_runs``."""
