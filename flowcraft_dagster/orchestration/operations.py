@@ -10,6 +10,7 @@ from pydantic import Field
 
 from flowcraft_dagster.engine.values import UNDEFINED
 from flowcraft_dagster.errors import RunError, RunFinished, RunNotFound
+from flowcraft_dagster.orchestration.figures import tabulate
 from flowcraft_dagster.orchestration.following import retried
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.orchestration.worker_resource import FlowcraftWorkerResource
@@ -122,7 +123,7 @@ def _build_cancel_job() -> dg.JobDefinition:
                 except RunNotFound:
                     unknown.append(run_id)
         context.log.info("%d runs asked to end, %d had ended", asked, ended)
-        context.add_output_metadata({"asked": asked, "had_ended": ended, "unknown": unknown})
+        context.add_output_metadata({"asked": asked, "had_ended": ended, **_name(unknown=unknown)})
         if unknown:
             raise dg.Failure(f"no such run: {', '.join(unknown[:10])}", allow_retries=False)
 
@@ -137,7 +138,7 @@ def _build_retry_job() -> dg.JobDefinition:
     @dg.op(name="retry_flowcraft_runs_op", out=dg.Out(list, description="Ids of the new runs."))
     def retry(context: OpExecutionContext, config: RetryConfig, flowcraft: FlowcraftClientResource) -> list[str]:
         """Starts new runs that keep what failed runs committed and go on from what failed."""
-        started: list[str] = []
+        started: dict[str, str] = {}
         refused: list[str] = []
         with retried(context):
             client = flowcraft.get_client()
@@ -153,14 +154,16 @@ def _build_retry_job() -> dg.JobDefinition:
             for run_id in dict.fromkeys(run_ids):
                 try:
                     # The new id is derived from the old one, so a repeated step starts nothing twice.
-                    started.append(client.retry(run_id))
-                    context.log.info("run %s goes on as %s", run_id, started[-1])
+                    started[run_id] = client.retry(run_id)
+                    context.log.info("run %s goes on as %s", run_id, started[run_id])
                 except RunError as error:
                     refused.append(str(error))
-        context.add_output_metadata({"started": len(started), "run_ids": started[:MOST_SHOWN], "refused": refused})
+        rows = [{"run": old, "goes_on_as": new} for old, new in started.items()]
+        runs = tabulate(dict.fromkeys(("run", "goes_on_as"), "string"), rows[:MOST_SHOWN])
+        context.add_output_metadata({"started": len(started), "runs": runs, **_name(refused=refused)})
         if refused:
             raise dg.Failure("; ".join(refused[:10]), allow_retries=False)
-        return started
+        return list(started.values())
 
     @dg.job(
         name=RETRY_JOB,
@@ -192,7 +195,7 @@ def _build_replay_job() -> dg.JobDefinition:
             for letter in sorted(letters, key=lambda letter: letter.at):
                 connection.call(replay_letter(client, letter))
                 context.log.info("sent %s again", letter.letter_id)
-        context.add_output_metadata({"replayed": len(letters), "unknown": unknown})
+        context.add_output_metadata({"replayed": len(letters), **_name(unknown=unknown)})
         if unknown:
             raise dg.Failure(f"no such dead letter: {', '.join(unknown[:10])}", allow_retries=False)
 
@@ -231,3 +234,8 @@ def _build_drain_job() -> dg.JobDefinition:
         drain()
 
     return flowcraft_drain_job
+
+
+def _name(**lists: list[str]) -> dict[str, list[str]]:
+    """Lists as metadata, without empty ones: they would only be something to click on."""
+    return {name: values[:MOST_SHOWN] for name, values in lists.items() if values}

@@ -117,13 +117,14 @@ class Console:
             assert time.monotonic() < deadline, f"{what}: not there after {PATIENCE_MILLISECONDS / 1000:.0f} s"
             self.page.wait_for_timeout(250)
 
-    def keep(self, name: str, *, in_docs: bool = False, below: int = 0) -> None:
+    def keep(self, name: str, *, in_docs: bool = False, navigation: bool = True, below: int = 0) -> None:
         """Keep a picture of what is seen.
 
         Args:
             name: the file's, without its ending.
             in_docs: whether the documentation shows it.
-            below: pixels at the top that are left out, together with the navigation at the left.
+            navigation: whether the navigation at the left is kept.
+            below: pixels at the top that are left out.
         """
         # Half a page says nothing.
         for words in ("Loading…", "Loading..."):
@@ -133,14 +134,11 @@ class Console:
             skip.click()
             expect(skip).to_be_hidden()
         file = self.screenshots / f"{name}.png"
-        size = self.page.viewport_size or {"width": 0, "height": 0}
-        area: FloatRect = {
-            "x": NAVIGATION_WIDTH,
-            "y": below,
-            "width": size["width"] - NAVIGATION_WIDTH,
-            "height": size["height"] - below,
-        }
-        self.page.screenshot(path=file, animations="disabled", clip=area if below else None)
+        size = self.page.viewport_size
+        assert size is not None
+        left = 0 if navigation else NAVIGATION_WIDTH
+        area: FloatRect = {"x": left, "y": below, "width": size["width"] - left, "height": size["height"] - below}
+        self.page.screenshot(path=file, animations="disabled", clip=area)
         if in_docs and os.environ.get(DOCS_PICTURES) == "1":
             shutil.copy(file, ROOT / "docs" / "images")
 

@@ -24,7 +24,7 @@ def test_a_post_launched_in_the_launchpad_becomes_a_materialized_asset(console: 
     console.page.get_by_placeholder("Filter…").fill("node '")
     for node in ("triage_post", "redact_post/", "redact_post"):
         expect(console.page.get_by_text(re.compile(f"node '{node}.*' ended after")).first).to_be_visible()
-    console.keep("log-of-the-run", in_docs=True)
+    console.keep("log-of-the-run", in_docs=True, navigation=False)
 
     console.open_asset("content-moderation", "events")
     console.expect_metadata("run_id", run_id)

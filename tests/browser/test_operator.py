@@ -108,7 +108,7 @@ def test_a_blueprint_is_seen_as_a_graph_of_its_nodes(console: Console) -> None:
     console.open("/locations/flowcraft_dagster/asset-groups/flowcraft_nodes_content__moderation/lineage")
     for node in ("check_personal_data", "triage_post", "redact_post", "record_decision"):
         expect(console.page.get_by_text(node, exact=True).first).to_be_visible()
-    console.keep("nodes-of-a-blueprint", in_docs=True, below=200)
+    console.keep("nodes-of-a-blueprint", in_docs=True, navigation=False, below=200)
 
 
 def test_a_reconciliation_report_is_opened(console: Console) -> None:

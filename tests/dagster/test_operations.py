@@ -107,6 +107,11 @@ def test_failed_runs_go_on_as_new_runs_and_only_once(site: Site, worker: WorkerT
     first, again = (retry(site, blueprint_id="fails") for _ in range(2))
 
     assert first.success
+    (event,) = [event for event in first.all_events if event.event_type_value == "STEP_OUTPUT"]
+    metadata = event.event_specific_data.metadata
+    assert [record.data["run"] for record in metadata["runs"].records] == ["broken"]
+    # Nothing to click on where nothing was refused.
+    assert "refused" not in metadata
     (new_id,) = first.output_for_node("retry_flowcraft_runs_op")
     # The new run has failed by now, and goes on as a third one; the first is not gone on with twice.
     assert new_id in again.output_for_node("retry_flowcraft_runs_op")

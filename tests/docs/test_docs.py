@@ -37,6 +37,7 @@ PROGRAMS = [
     for number, program in enumerate(read_blocks(page, "python"), 1)
 ]
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|home|tmp|Users|usr/local)/")
+MOST_PICTURE_BYTES = 150_000
 EVENT = re.compile(r"""(?:emit|report)\(\s*"([a-z]+:[a-z]+)\"""")
 
 
@@ -51,6 +52,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert place.is_relative_to(ROOT)
         if anchor:
             assert anchor in list_anchors(place), f"{target}: there is no such heading"
+
+
+def test_every_picture_is_shown_and_none_is_large() -> None:
+    shown = {(page.parent / target).resolve() for page in PAGES for target in list_links(page)}
+    for picture in sorted((ROOT / "docs" / "images").iterdir()):
+        assert picture in shown, f"no page shows {picture.name}"
+        assert picture.stat().st_size <= MOST_PICTURE_BYTES, f"{picture.name} is too large"
 
 
 def test_every_page_is_reached_from_the_index() -> None:
