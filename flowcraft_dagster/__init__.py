@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         FlowcraftBlueprintProps,
         FlowcraftDagsterTranslator,
         FlowcraftNodeProps,
+        FlowcraftProps,
     )
     from flowcraft_dagster.orchestration.worker_resource import FlowcraftWorkerResource
     from flowcraft_dagster.ports.records import RunHeader, RunQuery
@@ -165,7 +166,12 @@ _MODULES = {
         "RedisCoordinationResource",
     ),
     "orchestration.status_sensor": ("StatusSensorOptions", "build_flowcraft_status_sensor"),
-    "orchestration.translator": ("FlowcraftBlueprintProps", "FlowcraftDagsterTranslator", "FlowcraftNodeProps"),
+    "orchestration.translator": (
+        "FlowcraftBlueprintProps",
+        "FlowcraftDagsterTranslator",
+        "FlowcraftNodeProps",
+        "FlowcraftProps",
+    ),
     "orchestration.worker_resource": ("FlowcraftWorkerResource",),
 }
 _PLACES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
@@ -245,6 +251,7 @@ __all__ = [
     "FlowcraftBlueprintProps",
     "FlowcraftDagsterTranslator",
     "FlowcraftNodeProps",
+    "FlowcraftProps",
 ]
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import dagster as dg
 
 from flowcraft_dagster.app import Flowcraft, check_expression
 from flowcraft_dagster.blueprint import Blueprint, LintReport, lint_blueprint
+from flowcraft_dagster.orchestration.lineage import cut_cycles
+from flowcraft_dagster.orchestration.node_assets import describe_nodes
 from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.translator import (
+    RUNTIME_NAMES,
     FlowcraftBlueprintProps,
     FlowcraftDagsterTranslator,
     make_op_name,
+    make_runtime_key,
 )
 
 
@@ -28,7 +32,8 @@ class CatalogueEntry:
         spec: its asset.
         op_name: name of the op that runs it.
         lint: what the linter found.
-        problem: why the translator's spec is not used; None when it is.
+        problem: why what the translator says is not used; None when it is.
+        nodes: assets of its nodes by node id; empty where they are not shown.
     """
 
     blueprint: Blueprint
@@ -36,6 +41,7 @@ class CatalogueEntry:
     op_name: str
     lint: LintReport
     problem: str | None = None
+    nodes: Mapping[str, dg.AssetSpec] = field(default_factory=dict)
 
     @property
     def key(self) -> dg.AssetKey:
@@ -64,13 +70,22 @@ class Catalogue:
         ]
         return hashlib.sha256(repr(content).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
+    def list_node_specs(self) -> list[dg.AssetSpec]:
+        """The assets of all nodes that are shown."""
+        return [spec for entry in self.entries.values() for spec in entry.nodes.values()]
+
     def find_key(self, blueprint_id: str) -> dg.AssetKey | None:
         """The asset key of a blueprint, or None for one that is not shown here."""
         entry = self.entries.get(blueprint_id)
         return None if entry is None else entry.key
 
 
-def build_catalogue(app: Flowcraft, translator: FlowcraftDagsterTranslator, presenter: Presenter) -> Catalogue:
+def build_catalogue(
+    app: Flowcraft,
+    translator: FlowcraftDagsterTranslator,
+    presenter: Presenter,
+    node_assets: Iterable[str] = (),
+) -> Catalogue:
     """Describe all blueprints of an app.
 
     A translator that fails, gives a spec Dagster refuses, or gives a key twice does not keep the location from
@@ -80,9 +95,10 @@ def build_catalogue(app: Flowcraft, translator: FlowcraftDagsterTranslator, pres
         app: the blueprints.
         translator: names them.
         presenter: draws their pictures.
+        node_assets: ids of blueprints whose nodes are shown as assets too; unknown ones are passed over.
     """
     entries: dict[str, CatalogueEntry] = {}
-    taken: dict[dg.AssetKey, str] = {}
+    taken = {make_runtime_key(name): f"the runtime's {name}" for name in RUNTIME_NAMES}
     defaults = FlowcraftDagsterTranslator()
     for blueprint in app.blueprints.values():
         lint = lint_blueprint(
@@ -94,9 +110,39 @@ def build_catalogue(app: Flowcraft, translator: FlowcraftDagsterTranslator, pres
             spec = defaults.get_asset_spec(props)
             while spec.key in taken:
                 spec = spec.replace_attributes(key=dg.AssetKey([*spec.key.path, "default"]))
-        taken[spec.key] = blueprint.id
+        taken[spec.key] = f"blueprint '{blueprint.id}'"
         entries[blueprint.id] = CatalogueEntry(blueprint, spec, make_op_name("blueprint", blueprint.id), lint, problem)
-    return Catalogue(entries)
+    known = Catalogue(dict(entries))
+    for blueprint_id in dict.fromkeys(node_assets):
+        if blueprint_id in entries:
+            entry = entries[blueprint_id]
+            assets = describe_nodes(app, entry.blueprint, translator, taken, known.find_key)
+            taken |= {spec.key: f"a node of blueprint '{blueprint_id}'" for spec in assets.specs.values()}
+            problems = [*([entry.problem] if entry.problem else []), *assets.problems]
+            entries[blueprint_id] = replace(entry, nodes=assets.specs, problem="; ".join(problems) or None)
+    return Catalogue(_cut_cycles(entries))
+
+
+def _cut_cycles(entries: Mapping[str, CatalogueEntry]) -> dict[str, CatalogueEntry]:
+    """A translator may add lineage; what would close a cycle is left out, and said."""
+    named: dict[tuple[str, str | None], dg.AssetSpec] = {}
+    for blueprint_id, entry in entries.items():
+        named |= {(blueprint_id, node_id): spec for node_id, spec in entry.nodes.items()}
+        named[blueprint_id, None] = entry.spec
+    specs, cut = cut_cycles(named)
+    kept = {}
+    for blueprint_id, entry in entries.items():
+        mine = [node_id for named_id, node_id in cut if named_id == blueprint_id]
+        problems = [entry.problem] if entry.problem else []
+        problems += ["its lineage would close a cycle"] if None in mine else []
+        problems += ["the lineage of some of its nodes would close a cycle"] if any(mine) else []
+        kept[blueprint_id] = replace(
+            entry,
+            spec=specs[blueprint_id, None],
+            nodes={node_id: specs[blueprint_id, node_id] for node_id in entry.nodes},
+            problem="; ".join(problems) or None,
+        )
+    return kept
 
 
 def _ask(
@@ -109,5 +155,5 @@ def _ask(
     except Exception as error:  # noqa: BLE001 - a translator is user code; whatever it raises is shown as a check
         return None, f"{type(error).__name__}: {error}"
     if spec.key in taken:
-        return None, f"the asset key {spec.key.to_user_string()} is that of blueprint '{taken[spec.key]}' too"
+        return None, f"the asset key {spec.key.to_user_string()} is that of {taken[spec.key]} too"
     return spec, None

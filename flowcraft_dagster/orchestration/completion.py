@@ -128,7 +128,7 @@ def build_flowcraft_completion_sensor(
         return dg.SensorResult(
             run_requests=requests or None,
             skip_reason=None if requests else f"no {' or '.join(sorted(wanted))} run to react to",
-            cursor=cursor.advance(position, {}).write(),
+            cursor=cursor.advance(position).write(),
         )
 
     return completion_sensor

@@ -22,6 +22,7 @@ from flowcraft_dagster.orchestration.judgement import CheckLimits
 from flowcraft_dagster.orchestration.translator import (
     FlowcraftBlueprintProps,
     FlowcraftDagsterTranslator,
+    FlowcraftProps,
     make_owners,
 )
 
@@ -36,11 +37,11 @@ class ConfiguredTranslator(FlowcraftDagsterTranslator):
     def __init__(self, translation: FlowcraftTranslationModel) -> None:
         self._translation = translation
 
-    def get_asset_spec(self, props: FlowcraftBlueprintProps) -> dg.AssetSpec:
-        """The asset that stands for a blueprint's runs."""
+    def get_asset_spec(self, props: FlowcraftProps) -> dg.AssetSpec:
+        """The asset that stands for a blueprint's runs, or for one of its nodes, which keep a group of their own."""
         given = self._translation
         spec = super().get_asset_spec(props)
-        if given.group_name:
+        if given.group_name and isinstance(props, FlowcraftBlueprintProps):
             spec = spec.replace_attributes(group_name=given.group_name)
         spec = spec.replace_attributes(key=dg.AssetKey([*given.key_prefix, *spec.key.path]))
         return spec.merge_attributes(owners=make_owners(given.owners), tags=given.tags, kinds=set(given.kinds))

@@ -14,7 +14,7 @@ from flowcraft_dagster.orchestration.catalogue import build_catalogue
 from flowcraft_dagster.orchestration.completion import build_follow_up_job, build_follow_up_sensor
 from flowcraft_dagster.orchestration.connection import find_app, register_app
 from flowcraft_dagster.orchestration.judgement import CheckLimits
-from flowcraft_dagster.orchestration.node_assets import build_node_specs
+from flowcraft_dagster.orchestration.node_checks import build_node_checks
 from flowcraft_dagster.orchestration.operations import build_operator_jobs
 from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.reconciliation import (
@@ -99,12 +99,16 @@ def build_flowcraft_definitions(
     presenter = presenter or Presenter()
     automation = automation or FlowcraftAutomation()
     limits = check_limits or CheckLimits()
-    catalogue = build_catalogue(loaded, translator, presenter)
+    chosen = list(loaded.blueprints) if node_assets is True else list(node_assets or ())
+    catalogue = build_catalogue(loaded, translator, presenter, chosen)
     sensor_status = dg.DefaultSensorStatus.RUNNING if automation.running else dg.DefaultSensorStatus.STOPPED
-    chosen = list(catalogue.entries) if node_assets is True else list(node_assets or ())
     shown = dg.Definitions(
-        assets=[*build_runtime_specs(), *build_node_specs(loaded, chosen, translator)],
-        asset_checks=[*build_blueprint_checks(catalogue, presenter, limits), *build_runtime_checks(limits)],
+        assets=[*build_runtime_specs(), *catalogue.list_node_specs()],
+        asset_checks=[
+            *build_blueprint_checks(catalogue, presenter, limits),
+            *build_node_checks(catalogue, presenter, limits),
+            *build_runtime_checks(limits),
+        ],
         sensors=[
             build_flowcraft_status_sensor(
                 catalogue=catalogue,

@@ -14,6 +14,8 @@ from flowcraft_dagster.ports.records import CANCELLED, COMPLETED, FAILED, RunHea
 
 LATEST: Final = 10
 """Runs listed in a table."""
+MOST_KEPT: Final = 50
+"""Runs that are kept, to be read one by one."""
 
 
 @dataclass
@@ -24,8 +26,8 @@ class RunFigures:
         statuses: how many runs ended in each status.
         as_subflow: how many of them were child runs.
         seconds: durations.
-        latest: the last runs, newest last.
-        unsuccessful: the last failed runs, newest last.
+        latest: the last runs, newest last, at most ``MOST_KEPT``.
+        unsuccessful: the last failed runs, likewise.
         finished_from, finished_to: when the first and the last of them ended, seconds since 1970 UTC.
     """
 
@@ -39,15 +41,15 @@ class RunFigures:
 
     def add(self, header: RunHeader) -> None:
         """Count a finished run."""
-        finished_at = header.updated_at if header.finished_at is None else header.finished_at
+        finished_at = find_end(header)
         self.statuses[header.status] += 1
         self.as_subflow += header.parent is not None
         self.seconds.append(max(0.0, finished_at - header.started_at))
         self.finished_from = min(self.finished_from, finished_at)
         self.finished_to = max(self.finished_to, finished_at)
-        _push(self.latest, header)
+        _push(self.latest, header, MOST_KEPT)
         if header.status == FAILED:
-            _push(self.unsuccessful, header)
+            _push(self.unsuccessful, header, MOST_KEPT)
 
     @property
     def runs(self) -> int:
@@ -77,7 +79,7 @@ class RunFigures:
             **{f"duration_p{percent}_seconds": round(value, 4) for percent, value in shares.items()},
             **({"finished_from": dg.MetadataValue.timestamp(self.finished_from)} if self.runs else {}),
             **({"finished_to": dg.MetadataValue.timestamp(self.finished_to)} if self.runs else {}),
-            "latest_runs": tabulate_runs(reversed(self.latest), show_reason),
+            "latest_runs": tabulate_runs(reversed(self.latest[-LATEST:]), show_reason),
         }
 
 
@@ -135,7 +137,15 @@ def tabulate(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> d
     )
 
 
-def _push(headers: list[RunHeader], header: RunHeader) -> None:
+def _push(headers: list[RunHeader], header: RunHeader, most: int) -> None:
+    """Keep the latest; they mostly come in the order in which they ended."""
     headers.append(header)
-    if len(headers) > LATEST:
+    if len(headers) > 1 and find_end(headers[-2]) > find_end(header):
+        headers.sort(key=find_end)
+    if len(headers) > most:
         del headers[0]
+
+
+def find_end(header: RunHeader) -> float:
+    """When a finished run ended, seconds since 1970 UTC."""
+    return header.updated_at if header.finished_at is None else header.finished_at

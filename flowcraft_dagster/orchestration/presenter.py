@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 import dagster as dg
 import orjson
@@ -14,7 +15,7 @@ import orjson
 from flowcraft_dagster.blueprint import Blueprint, RunPicture
 from flowcraft_dagster.engine.facts import NodeFailure
 from flowcraft_dagster.orchestration.figures import FAILURE_COLUMNS, RunFigures, sum_up, tabulate
-from flowcraft_dagster.orchestration.labels import RUN_ID
+from flowcraft_dagster.orchestration.labels import DAGSTER_RUN_TAG, RUN_ID
 from flowcraft_dagster.orchestration.pictures import draw_svg, embed_svg
 from flowcraft_dagster.ports.records import RunHeader
 from flowcraft_dagster.runtime.result import NodeTiming, RunResult
@@ -69,11 +70,13 @@ class Presenter:
         redact: is asked before a context, an output or an error message is shown.
         max_bytes: a value whose JSON is larger is cut.
         max_picture_bytes: a picture whose SVG is larger is left out.
+        run_url: where people find more about a run, with ``{run_id}`` in it; empty for nowhere.
     """
 
     redact: Redact = hide_secrets
     max_bytes: int = 16_384
     max_picture_bytes: int = 49_152
+    run_url: str = ""
 
     def show_value(self, name: str, value: Any) -> dg.MetadataValue[Any]:
         """A JSON value as metadata, redacted and cut to size."""
@@ -122,6 +125,15 @@ class Presenter:
             "node_seconds": dg.MetadataValue.json(measure_nodes(result.timings)),
             # Those of many runs, so that the UI plots both in one line; a table of one run would say nothing new.
             **{name: value for name, value in figures.items() if name in PLOTTED},
+        }
+
+    def link_run(self, header: RunHeader) -> dict[str, Any]:
+        """Links from a run: the Dagster run that started it, and where people find more about it."""
+        dagster_run = header.tags.get(DAGSTER_RUN_TAG)
+        url = self.run_url.replace("{run_id}", quote(header.run_id, safe=""))
+        return {
+            **({"dagster_run": dg.MetadataValue.dagster_run(dagster_run)} if dagster_run else {}),
+            **({"url": dg.MetadataValue.url(url)} if url else {}),
         }
 
     def describe_figures(self, figures: RunFigures) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -25,6 +25,7 @@ class StatusCursor:
         since: runs that ended before are left out, seconds since 1970 UTC; None at the very beginning.
         held: runs whose Dagster run may still record them, by id, with the time they ended.
         judged: digest of the blueprints whose own check was reported.
+        unjudged: ids of blueprints whose runs are to be judged, since a tick had no time left for it.
     """
 
     position: str | None = None
@@ -32,6 +33,7 @@ class StatusCursor:
     since: float | None = None
     held: Mapping[str, float] = field(default_factory=dict)
     judged: str = ""
+    unjudged: tuple[str, ...] = ()
 
     @property
     def batch_id(self) -> str:
@@ -46,9 +48,15 @@ class StatusCursor:
         """The same place; at the very beginning with the moment from which runs count."""
         return self if self.since is not None else replace(self, since=time.time() - lookback_seconds)
 
-    def advance(self, position: str | None, held: Mapping[str, float], judged: str = "") -> StatusCursor:
+    def advance(
+        self,
+        position: str | None,
+        held: Mapping[str, float] | None = None,
+        judged: str = "",
+        unjudged: Sequence[str] = (),
+    ) -> StatusCursor:
         """The place after a tick."""
-        return replace(self, position=position, held=dict(held), judged=judged)
+        return replace(self, position=position, held=dict(held or {}), judged=judged, unjudged=tuple(unjudged))
 
     def write(self) -> str:
         """The cursor as text for Dagster."""
@@ -59,6 +67,7 @@ class StatusCursor:
             "since": self.since,
             "held": dict(self.held),
             "judged": self.judged,
+            "unjudged": list(self.unjudged),
         }
         return orjson.dumps(document).decode()
 
@@ -85,6 +94,7 @@ def read_cursor(text: str | None) -> tuple[StatusCursor, str | None]:
                 None if since is None else float(since),
                 held,
                 str(document["judged"]),
+                tuple(map(str, document.get("unjudged", ()))),
             ), None
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
         reason = "it cannot be read"

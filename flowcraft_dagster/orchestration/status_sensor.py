@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 
-from flowcraft_dagster.blueprint import Blueprint
-from flowcraft_dagster.errors import FlowcraftError, InfrastructureError
-from flowcraft_dagster.orchestration.blueprint_checks import judge_blueprint, judge_runs
+from flowcraft_dagster.errors import InfrastructureError
+from flowcraft_dagster.orchestration.blueprint_checks import judge_blueprint
 from flowcraft_dagster.orchestration.catalogue import Catalogue
 from flowcraft_dagster.orchestration.connection import Connection
-from flowcraft_dagster.orchestration.figures import RunFigures
+from flowcraft_dagster.orchestration.figures import LATEST
 from flowcraft_dagster.orchestration.judgement import CheckLimits
-from flowcraft_dagster.orchestration.labels import BATCH_ID, CLIENT_KEY, RECORDER_TAG, RUN_ID, STORE_KEY
+from flowcraft_dagster.orchestration.labels import CLIENT_KEY, STORE_KEY
 from flowcraft_dagster.orchestration.port_resources import FlowcraftStoreResource
 from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
-from flowcraft_dagster.orchestration.status_cursor import MOST_HELD, StatusCursor, read_cursor, start_anew
-from flowcraft_dagster.ports.records import COMPLETED, FAILED, RunHeader
-from flowcraft_dagster.runtime.result import RunResult
+from flowcraft_dagster.orchestration.status_cursor import StatusCursor, read_cursor, start_anew
+from flowcraft_dagster.orchestration.status_events import AssetEvent, StatusEvents, count_in_words
+from flowcraft_dagster.orchestration.status_reading import FinishedRuns, FinishedRunsReader
+from flowcraft_dagster.ports.records import RunHeader
 
-AssetEvent = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 EventTransformer = Callable[
     [dg.SensorEvaluationContext, str, Sequence[RunHeader], Sequence[AssetEvent]], Iterable[AssetEvent]
 ]
 """Takes the context, a blueprint id, its latest runs and the events about them; gives the events to report."""
 
-PAGE: Final = 1000
-MOST_FAILURES_READ: Final = 10
 DETAIL_SECONDS: Final = 10.0
 """Time for reading single runs, after the listing."""
-HOLD_SECONDS: Final = 600.0
-"""How long a Dagster run that goes on may take to record its workflow run after that has ended."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +43,17 @@ class StatusSensorOptions:
         safety_lag_seconds: runs that ended less long ago are left for the next tick, since the list may lag behind;
             None for what suits the backend.
         lookback_seconds: with no usable cursor, runs that ended before are left out.
+        run_events: when a tick finds no more runs than this, each gets an event of its own beside the one of its
+            blueprint; 0 for never.
+        node_events: events and checks of nodes in a tick, where nodes are shown as assets; what failed comes first.
     """
 
     max_seconds: float = 30.0
     max_runs: int = 100_000
     safety_lag_seconds: float | None = None
     lookback_seconds: float = 86_400.0
+    run_events: int = 5
+    node_events: int = 200
 
 
 def build_flowcraft_status_sensor(
@@ -72,7 +71,8 @@ def build_flowcraft_status_sensor(
 
     For every blueprint with newly finished runs, a tick reports a materialization when at least one completed, and
     an observation when none did, both with counts, durations, and the latest runs and failures; and it evaluates the
-    check of the blueprint's runs. The check of the blueprints themselves is evaluated when one has changed. Runs that
+    check of the blueprint's runs. Few runs get an observation each, too. Where nodes are shown as assets, those that
+    ran get an event and a check. The check of the blueprints themselves is evaluated when one has changed. Runs that
     a Dagster run has recorded itself are not counted again.
 
     Args:
@@ -120,13 +120,45 @@ class _Tick:
     presenter: Presenter
     limits: CheckLimits
     options: StatusSensorOptions
-    figures: dict[str, RunFigures] = field(default_factory=dict)
-    elsewhere: Counter[str] = field(default_factory=Counter)
-    recorded: int = 0
-    held: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.monotonic)
 
     def run(self, transform: EventTransformer | None) -> dg.SensorResult:
+        cursor, found = self._read()
+        reporter = StatusEvents(
+            connection=self.connection,
+            presenter=self.presenter,
+            limits=self.limits,
+            log=self.context.log,
+            batch_id=cursor.batch_id,
+            deadline=self.began + self.options.max_seconds + DETAIL_SECONDS,
+            node_budget=self.options.node_events,
+        )
+        events: list[AssetEvent] = []
+        if cursor.judged != self.catalogue.digest:
+            events += [judge_blueprint(entry).to_evaluation() for entry in self.catalogue.entries.values()]
+        one_by_one = found.statuses.total() <= self.options.run_events
+        unjudged = []
+        for blueprint_id in dict.fromkeys([*found.figures, *cursor.unjudged]):
+            entry = self.catalogue.entries.get(blueprint_id)
+            if entry is None:
+                continue
+            figures = found.figures.get(blueprint_id)
+            reported = [] if figures is None else reporter.describe(entry, figures, one_by_one=one_by_one)
+            judgement = reporter.judge(entry)
+            if judgement is None:
+                unjudged.append(blueprint_id)
+            else:
+                reported.append(judgement)
+            if transform is not None:
+                latest = [] if figures is None else figures.latest[-LATEST:]
+                reported = list(transform(self.context, blueprint_id, latest, reported))
+            events += reported
+        after = cursor.advance(found.position, found.held, self.catalogue.digest, unjudged)
+        return dg.SensorResult(
+            asset_events=events, cursor=after.write(), skip_reason=_sum_up(found, reporter.nodes_left_out)
+        )
+
+    def _read(self) -> tuple[StatusCursor, FinishedRuns]:
         cursor, reason = read_cursor(self.context.cursor)
         if reason is not None:
             self.context.log.warning(
@@ -134,167 +166,36 @@ class _Tick:
                 reason,
                 self.options.lookback_seconds,
             )
+        until = time.time() - self.connection.choose_lag(self.options.safety_lag_seconds)
+        reader = FinishedRunsReader(
+            self.store,
+            self.context.instance,
+            self.catalogue,
+            self.began + self.options.max_seconds,
+            self.options.max_runs,
+        )
+        cursor = cursor.begin(self.options.lookback_seconds)
         try:
-            cursor = cursor.begin(self.options.lookback_seconds)
-            position, is_complete = self._read_pages(cursor)
+            return cursor, reader.read(cursor, until)
         except (ValueError, TypeError):
             self.context.log.warning("the store does not know the cursor's place %r; starting anew", cursor.position)
             cursor = start_anew(self.context.cursor or "").begin(self.options.lookback_seconds)
-            position, is_complete = self._read_pages(cursor)
-        self._look_at_held(cursor)
-        events: list[AssetEvent] = []
-        if cursor.judged != self.catalogue.digest:
-            events += [judge_blueprint(entry).to_evaluation() for entry in self.catalogue.entries.values()]
-        for blueprint_id, figures in self.figures.items():
-            reported = self._report(blueprint_id, figures, cursor.batch_id)
-            if transform is not None:
-                reported = list(transform(self.context, blueprint_id, figures.latest, reported))
-            events += reported
-        return dg.SensorResult(
-            asset_events=events,
-            cursor=cursor.advance(position, self.held, self.catalogue.digest).write(),
-            skip_reason=self._sum_up(is_complete),
-        )
-
-    # -- reading -------------------------------------------------------------------------------------------------
-
-    def _read_pages(self, cursor: StatusCursor) -> tuple[str | None, bool]:
-        """Count what has finished since; returns where to go on, and whether everything was read."""
-        now = time.time()
-        until = now - self.connection.choose_lag(self.options.safety_lag_seconds)
-        position, seen = cursor.position, 0
-        while seen < self.options.max_runs and time.monotonic() - self.began < self.options.max_seconds:
-            page = self.store.scan_finished_runs(position, until, PAGE)
-            for header in page.headers:
-                if (header.finished_at or now) >= (cursor.since or 0.0):
-                    self._take(header)
-            seen += len(page.headers)
-            if not page.headers and page.cursor == position:
-                return position, True
-            position = page.cursor
-        return position, False
-
-    def _look_at_held(self, cursor: StatusCursor) -> None:
-        for run_id, finished_at in cursor.held.items():
-            header = self.store.read_run(run_id)
-            if header is None:
-                continue
-            is_late = time.time() - finished_at > HOLD_SECONDS
-            if self._is_recorded(header):
-                self.recorded += 1
-            elif is_late or not self._may_be_recorded(header):
-                self._count(header)
-            else:
-                self.held[run_id] = finished_at
-
-    def _take(self, header: RunHeader) -> None:
-        if header.blueprint_id not in self.catalogue.entries:
-            self.elsewhere[header.blueprint_id] += 1
-        elif RECORDER_TAG not in header.tags:
-            self._count(header)
-        elif self._is_recorded(header):
-            self.recorded += 1
-        elif self._may_be_recorded(header) and len(self.held) < MOST_HELD:
-            self.held[header.run_id] = header.finished_at or time.time()
-        else:
-            self._count(header)
-
-    def _count(self, header: RunHeader) -> None:
-        self.figures.setdefault(header.blueprint_id, RunFigures()).add(header)
-
-    def _is_recorded(self, header: RunHeader) -> bool:
-        """Whether the Dagster run that started it has recorded it on the asset."""
-        key = self.catalogue.find_key(header.blueprint_id)
-        if key is None:
-            return False
-        # A minute for clocks that differ.
-        asked = dg.AssetRecordsFilter(asset_key=key, after_timestamp=header.started_at - 60)
-        for record in self.context.instance.fetch_materializations(asked, limit=500).records:
-            event = record.asset_materialization
-            recorded_by = record.run_id == header.tags[RECORDER_TAG]
-            if recorded_by and event is not None and RUN_ID in event.metadata:
-                names_it = event.metadata[RUN_ID].value == header.run_id
-                if names_it:
-                    return True
-        return False
-
-    def _may_be_recorded(self, header: RunHeader) -> bool:
-        run = self.context.instance.get_run_by_id(header.tags[RECORDER_TAG])
-        return run is not None and not run.is_finished
-
-    # -- reporting -----------------------------------------------------------------------------------------------
-
-    def _report(self, blueprint_id: str, figures: RunFigures, batch_id: str) -> list[AssetEvent]:
-        entry = self.catalogue.entries[blueprint_id]
-        metadata: dict[str, Any] = {
-            BATCH_ID: batch_id,
-            **self.presenter.describe_figures(figures),
-            **self._describe_latest(figures),
-            **self._describe_failures(figures),
-        }
-        # An asset is green after a materialization, so there is none where nothing completed.
-        kind = dg.AssetMaterialization if figures.statuses[COMPLETED] else dg.AssetObservation
-        description = _count_in_words(figures.statuses)
-        events: list[AssetEvent] = [kind(asset_key=entry.key, description=description, metadata=metadata)]
-        events.append(judge_runs(self.connection, entry, self.presenter, self.limits).to_evaluation())
-        return events
-
-    def _describe_latest(self, figures: RunFigures) -> dict[str, Any]:
-        for header in reversed([header for header in figures.latest if header.status == COMPLETED]):
-            found = self._load(header)
-            if found is not None:
-                result, blueprint = found
-                picture = self.presenter.show_run(result, blueprint)
-                return {
-                    "latest_run": header.run_id,
-                    "latest_outputs": self.presenter.show_value("outputs", result.outputs),
-                    **({"latest_picture": dg.MetadataValue.md(picture)} if picture else {}),
-                }
-        return {}
-
-    def _describe_failures(self, figures: RunFigures) -> dict[str, Any]:
-        if not figures.unsuccessful:
-            return {}
-        loaded = [self._load(header) for header in reversed(figures.unsuccessful[-MOST_FAILURES_READ:])]
-        results = [found[0] for found in loaded if found is not None]
-        nodes = Counter(error.node_id for result in results for error in result.errors if not error.handled)
-        return {
-            "latest_failures": self.presenter.tabulate_failures(results),
-            "failures_by_node": dg.MetadataValue.json(dict(nodes.most_common())),
-        }
-
-    def _load(self, header: RunHeader) -> tuple[RunResult, Blueprint] | None:
-        """A run with all there is to it; None where it is gone, or where the tick has no time left."""
-        if time.monotonic() - self.began > self.options.max_seconds + DETAIL_SECONDS:
-            return None
-        client = self.connection.client
-        try:
-            blueprint = client.call(client.asynchronous.find_blueprint(header))
-            return client.result(header.run_id), blueprint
-        except InfrastructureError:
-            raise
-        except FlowcraftError as error:
-            self.context.log.warning("run %s cannot be shown: %s", header.run_id, error)
-            return None
-
-    def _sum_up(self, is_complete: bool) -> str:
-        total: Counter[str] = Counter()
-        for figures in self.figures.values():
-            total += figures.statuses
-        parts = [f"{_count_in_words(total)} of {len(self.figures)} blueprints" if total else "no run has ended since"]
-        if self.recorded:
-            parts.append(f"{self.recorded} recorded by their Dagster runs")
-        if self.held:
-            parts.append(f"{len(self.held)} left to their Dagster runs")
-        if self.elsewhere:
-            parts.append(f"{self.elsewhere.total()} of blueprints that this location does not have")
-        if not is_complete:
-            parts.append("more next time")
-        return "; ".join(parts)
+            return cursor, reader.read(cursor, until)
 
 
-def _count_in_words(statuses: Mapping[str, int]) -> str:
-    """For example ``41 completed, 2 failed``."""
-    order = {COMPLETED: 0, FAILED: 1}
-    known = sorted(statuses.items(), key=lambda pair: (order.get(pair[0], 2), pair[0]))
-    return ", ".join(f"{count} {status}" for status, count in known if count)
+def _sum_up(found: FinishedRuns, nodes_left_out: int) -> str:
+    """What the tick surfaced, for example ``41 completed, 2 failed, 3 blueprints``."""
+    count = len(found.figures)
+    blueprints = f"{count} blueprint{'' if count == 1 else 's'}"
+    parts = [f"{count_in_words(found.statuses)}, {blueprints}" if found.figures else "no run has ended since"]
+    if found.recorded:
+        parts.append(f"{found.recorded} recorded by their Dagster runs")
+    if found.held:
+        parts.append(f"{len(found.held)} left to their Dagster runs")
+    if found.elsewhere:
+        parts.append(f"{found.elsewhere.total()} of blueprints that this location does not have")
+    if nodes_left_out:
+        parts.append(f"{nodes_left_out} nodes more than may be shown in a tick")
+    if not found.is_complete:
+        parts.append("more next time")
+    return "; ".join(parts)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 import dagster as dg
@@ -23,14 +25,44 @@ from flowcraft_dagster.orchestration.labels import BLUEPRINT_ID, NODE_ID
 KEY_PREFIX: Final = "flowcraft"
 GROUP: Final = "flowcraft"
 RUNTIME_GROUP: Final = "flowcraft_runtime"
+RUNTIME_NAMES: Final = ("servers", "workers", "job_queue", "waiting_runs", "reconciliation", "run_requests")
+"""Assets of the runtime's own; no blueprint gets their keys."""
 LONGEST_SLUG: Final = 60
 HASH_DIGITS: Final = 10
 MOST_LINT_FINDINGS: Final = 50
+FRESHNESS: Final = "freshness"
+"""Key of a blueprint's metadata: for how long its latest completed run counts as fresh."""
+SHORTEST: Final = 60
+LONGEST: Final = 10 * 365 * 86_400
+"""Seconds that a freshness policy may have."""
+CODE_REFERENCES: Final = "dagster/code_references"
+"""Dagster's own key."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9]+([-_][A-Za-z0-9]+)*")
 """Ids that need no hash. Dashes and underlines stand alone, so that two underlines can stand for a dash."""
 _HASHED: Final = re.compile(rf"[-_][0-9a-f]{{{HASH_DIGITS}}}$")
 _EMAIL: Final = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,7}")
+
+
+@dataclass(frozen=True)
+class CodePlace:
+    """Where code stands.
+
+    Attributes:
+        path: the file.
+        line: the line, from 1.
+    """
+
+    path: str
+    line: int
+
+    def to_metadata(self) -> dg.CodeReferencesMetadataValue:
+        """What Dagster shows as a link to the code."""
+        with warnings.catch_warnings():
+            # The only way to name a place in the code; Dagster says for each that this may change.
+            warnings.simplefilter("ignore")
+            place = dg.LocalFileCodeReference(file_path=self.path, line_number=self.line)
+            return dg.CodeReferencesMetadataValue(code_references=[place])
 
 
 @dataclass(frozen=True)
@@ -57,12 +89,19 @@ class FlowcraftNodeProps:
         node: the node.
         sources: ids of the nodes whose edges lead to it, without those that lead back.
         back_edges: ids of the nodes whose edges lead back to it; an asset graph has no cycles.
+        code: where its function stands.
+        sub_blueprint: asset key of the blueprint that it runs as a sub-flow; None where it runs none that is shown.
     """
 
     blueprint: Blueprint
     node: NodeSpec
     sources: Sequence[str] = ()
     back_edges: Sequence[str] = ()
+    code: CodePlace | None = None
+    sub_blueprint: dg.AssetKey | None = None
+
+
+FlowcraftProps = FlowcraftBlueprintProps | FlowcraftNodeProps
 
 
 class FlowcraftDagsterTranslator:
@@ -74,57 +113,17 @@ class FlowcraftDagsterTranslator:
         ...         return super().get_asset_spec(props).merge_attributes(tags={"domain": "content"})
     """
 
-    def get_asset_spec(self, props: FlowcraftBlueprintProps) -> dg.AssetSpec:
-        """The asset that stands for a blueprint's runs.
+    def get_asset_spec(self, props: FlowcraftProps) -> dg.AssetSpec:
+        """The asset that stands for a blueprint's runs, or for one of its nodes.
 
         Args:
-            props: the blueprint and what is known of it.
+            props: the blueprint or the node, and what is known of it.
 
         Returns:
-            A spec whose key differs from that of every other blueprint.
+            A spec whose key differs from that of every other blueprint and node. The ``deps`` of a node name its
+            sources by their default keys; those that this method gives another key are put in place afterwards.
         """
-        blueprint = props.blueprint
-        return dg.AssetSpec(
-            key=make_blueprint_key(blueprint.id),
-            description=_describe_blueprint(props),
-            group_name=GROUP,
-            kinds={"flowcraft"},
-            owners=make_owners(blueprint.metadata.get("owners")) or None,
-            code_version=blueprint.content_hash,
-            metadata={
-                BLUEPRINT_ID: blueprint.id,
-                "nodes": len(blueprint.nodes),
-                "edges": len(blueprint.edges),
-                **({"version": blueprint.version} if blueprint.version else {}),
-                **({"lint": dg.MetadataValue.md(_list_findings(props.lint))} if props.lint else {}),
-            },
-        )
-
-    def get_node_spec(self, props: FlowcraftNodeProps) -> dg.AssetSpec:
-        """The external asset that stands for one node of a blueprint.
-
-        Args:
-            props: the node and its neighbours.
-
-        Returns:
-            A spec whose key differs from that of every other node; its ``deps`` have no cycle.
-        """
-        blueprint, node = props.blueprint, props.node
-        return dg.AssetSpec(
-            key=make_node_key(blueprint.id, node.id),
-            description=f"Node `{one_line(node.id)}` of blueprint `{one_line(blueprint.id)}`.",
-            group_name=f"{GROUP}_nodes_{make_slug(blueprint.id, '_')}",
-            kinds={"flowcraft", make_slug(node.uses, "-")[:40].lower()},
-            owners=make_owners(blueprint.metadata.get("owners")) or None,
-            deps=[make_node_key(blueprint.id, source) for source in props.sources],
-            metadata={
-                BLUEPRINT_ID: blueprint.id,
-                NODE_ID: node.id,
-                "uses": node.uses,
-                **({"leads_back_from": list(props.back_edges)} if props.back_edges else {}),
-                **_link_subflow(node),
-            },
-        )
+        return _describe_node(props) if isinstance(props, FlowcraftNodeProps) else _describe_blueprint(props)
 
 
 def make_blueprint_key(blueprint_id: str) -> dg.AssetKey:
@@ -138,7 +137,7 @@ def make_node_key(blueprint_id: str, node_id: str) -> dg.AssetKey:
 
 
 def make_runtime_key(name: str) -> dg.AssetKey:
-    """The asset key of something of the runtime's own, for example ``reconciliation``; never that of a blueprint."""
+    """The asset key of something of the runtime's own, one of ``RUNTIME_NAMES``; never that of a blueprint."""
     return dg.AssetKey([KEY_PREFIX, "runtime", name])
 
 
@@ -170,6 +169,24 @@ def make_slug(text: str, separator: str) -> str:
     return f"{slug or 'id'}{separator}{digest[:HASH_DIGITS]}"
 
 
+def make_freshness(given: Any) -> dg.FreshnessPolicy | None:
+    """A freshness policy from a blueprint's metadata; None where there is none that can be used.
+
+    Args:
+        given: ``{"failAfterSeconds": 3600, "warnAfterSeconds": 1800}``; the second is optional and less than the first.
+    """
+    if not isinstance(given, Mapping):
+        return None
+    windows = [given.get("failAfterSeconds"), given.get("warnAfterSeconds")]
+    fail, warn = (
+        timedelta(seconds=window) if isinstance(window, (int, float)) and SHORTEST <= window <= LONGEST else None
+        for window in windows
+    )
+    if fail is None or (warn is not None and warn >= fail):
+        return None
+    return dg.FreshnessPolicy.time_window(fail_window=fail, warn_window=warn)
+
+
 def make_owners(given: Any) -> list[str]:
     """Owners as Dagster takes them: e-mail addresses as they are, everything else as teams.
 
@@ -189,7 +206,51 @@ def make_owners(given: Any) -> list[str]:
     return list(dict.fromkeys(owners))
 
 
-def _describe_blueprint(props: FlowcraftBlueprintProps) -> str:
+def _describe_blueprint(props: FlowcraftBlueprintProps) -> dg.AssetSpec:
+    blueprint = props.blueprint
+    return dg.AssetSpec(
+        key=make_blueprint_key(blueprint.id),
+        description=_write_description(props),
+        group_name=GROUP,
+        kinds={"flowcraft"},
+        owners=make_owners(blueprint.metadata.get("owners")) or None,
+        code_version=blueprint.content_hash,
+        freshness_policy=make_freshness(blueprint.metadata.get(FRESHNESS)),
+        metadata={
+            BLUEPRINT_ID: blueprint.id,
+            "nodes": len(blueprint.nodes),
+            "edges": len(blueprint.edges),
+            **({"version": blueprint.version} if blueprint.version else {}),
+            **({"lint": dg.MetadataValue.md(_list_findings(props.lint))} if props.lint else {}),
+        },
+    )
+
+
+def _describe_node(props: FlowcraftNodeProps) -> dg.AssetSpec:
+    blueprint, node = props.blueprint, props.node
+    return dg.AssetSpec(
+        key=make_node_key(blueprint.id, node.id),
+        description=f"Node `{one_line(node.id)}` of blueprint `{one_line(blueprint.id)}`.",
+        group_name=f"{GROUP}_nodes_{make_slug(blueprint.id, '_')}",
+        kinds={"flowcraft", make_slug(node.uses, "-")[:40].lower()},
+        owners=make_owners(blueprint.metadata.get("owners")) or None,
+        deps=[make_node_key(blueprint.id, source) for source in props.sources],
+        metadata={
+            BLUEPRINT_ID: blueprint.id,
+            NODE_ID: node.id,
+            "uses": node.uses,
+            **({"leads_back_from": list(props.back_edges)} if props.back_edges else {}),
+            **(
+                {"sub_blueprint": dg.MetadataValue.asset(props.sub_blueprint)}
+                if props.sub_blueprint is not None
+                else {}
+            ),
+            **({CODE_REFERENCES: props.code.to_metadata()} if props.code is not None else {}),
+        },
+    )
+
+
+def _write_description(props: FlowcraftBlueprintProps) -> str:
     metadata: Mapping[str, Any] = props.blueprint.metadata
     title = metadata.get("title")
     parts = [f"**{one_line(title)}**" if isinstance(title, str) and title else ""]
@@ -203,8 +264,3 @@ def _list_findings(findings: Sequence[LintIssue]) -> str:
     lines = [f"- **{issue.severity}** {issue.code}: {issue.message} {issue.hint}" for issue in findings]
     more = len(lines) - MOST_LINT_FINDINGS
     return "\n".join([*lines[:MOST_LINT_FINDINGS], *([f"- and {more} more"] if more > 0 else [])])
-
-
-def _link_subflow(node: NodeSpec) -> dict[str, Any]:
-    child = node.params.get("blueprintId") if node.kind == "subflow" else None
-    return {"sub_blueprint": dg.MetadataValue.asset(make_blueprint_key(child))} if isinstance(child, str) else {}

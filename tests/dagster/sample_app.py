@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from flowcraft_dagster.app import Flowcraft
-from flowcraft_dagster.engine.node import NodeContext
+from flowcraft_dagster.engine.node import NodeContext, NodeResult
 
 app = Flowcraft()
 
@@ -29,6 +29,14 @@ async def linger(ctx: NodeContext) -> Any:
     await asyncio.sleep(3600)
 
 
+@app.node("choose")
+async def choose(ctx: NodeContext) -> NodeResult:
+    """Goes left for small numbers; fails for 0."""
+    if ctx.input == 0:
+        raise ValueError("nothing to choose by")
+    return NodeResult(ctx.input, action="left" if ctx.input < 10 else "right")
+
+
 def _chain(blueprint_id: str, *uses: str, **more: Any) -> dict[str, Any]:
     nodes: list[dict[str, Any]] = [{"id": f"step{index}", "uses": kind} for index, kind in enumerate(uses, 1)]
     nodes[0]["inputs"] = "n"
@@ -45,6 +53,30 @@ _waits["nodes"][0]["params"] = {"eventName": "approval"}
 app.add_blueprint(_waits)
 app.add_blueprint(_chain("lingers", "linger"))
 app.add_blueprint({"id": "sleeps", "nodes": [{"id": "nap", "uses": "sleep", "params": {"duration": "1h"}}]})
+app.add_blueprint(
+    {
+        "id": "branches",
+        "nodes": [
+            {"id": "choose", "uses": "choose", "inputs": "n"},
+            {"id": "left", "uses": "double"},
+            {"id": "right", "uses": "double"},
+        ],
+        "edges": [
+            {"source": "choose", "target": "left", "action": "left"},
+            {"source": "choose", "target": "right", "action": "right"},
+        ],
+    }
+)
+app.add_blueprint(
+    {
+        "id": "recovers",
+        "nodes": [
+            {"id": "risky", "uses": "fail", "inputs": "n", "config": {"fallback": "instead"}},
+            {"id": "instead", "uses": "double"},
+        ],
+        "edges": [],
+    }
+)
 app.add_blueprint(
     {
         "id": "asks in a sub-flow",

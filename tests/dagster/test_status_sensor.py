@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +13,9 @@ import dagster as dg
 import pytest
 
 from flowcraft_dagster.errors import StoreUnavailable
+from flowcraft_dagster.orchestration import status_sensor
 from flowcraft_dagster.orchestration.catalogue import Catalogue
+from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.status_sensor import StatusSensorOptions, build_flowcraft_status_sensor
 from flowcraft_dagster.ports.records import Page, RunHeader
 from tests.dagster.conftest import Site, WorkerThread
@@ -22,6 +26,7 @@ SENSOR = "flowcraft_status_sensor"
 def make_sensor(site: Site, **options: Any) -> dg.SensorDefinition:
     # Runs are shown as soon as they have ended.
     options.setdefault("safety_lag_seconds", -1.0)
+    options.setdefault("run_events", 0)
     return build_flowcraft_status_sensor(catalogue=site.catalogue, options=StatusSensorOptions(**options))
 
 
@@ -57,7 +62,7 @@ def test_completed_runs_become_one_materialization_with_figures(site: Site, work
     assert event.metadata["latest_outputs"].value == {"step1": 2, "step2": 4}
     assert str(event.metadata["latest_picture"].value).startswith("![")
     assert check.passed
-    assert result.skip_message == "3 completed of 1 blueprints"
+    assert result.skip_message == "3 completed, 1 blueprint"
 
 
 def test_failures_only_are_an_observation_and_a_failing_check_that_names_them(site: Site, worker: WorkerThread) -> None:
@@ -207,7 +212,7 @@ def test_a_run_is_left_to_its_dagster_run_while_that_goes_on(
     site.client.wait(run_id, 20)
     held = tick(site)
     still_held = tick(site, held.cursor)
-    monkeypatch.setattr("flowcraft_dagster.orchestration.status_sensor.HOLD_SECONDS", -1.0)
+    monkeypatch.setattr("flowcraft_dagster.orchestration.status_reading.HOLD_SECONDS", -1.0)
     counted = tick(site, still_held.cursor)
 
     assert held.asset_events == still_held.asset_events == []
@@ -216,34 +221,136 @@ def test_a_run_is_left_to_its_dagster_run_while_that_goes_on(
     assert tick(site, counted.cursor).asset_events == []
 
 
-def test_ten_thousand_runs_in_one_tick_and_more_in_a_bounded_number(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    count = 10_500
-    headers = tuple(make_header(f"run-{number}", 1_000_000_000.0 + number) for number in range(count))
+def end_many(site: Site, count: int, first: int = 0) -> None:
+    """Runs that have ended, in the store itself: each with its header, as a worker leaves it."""
+    backend = site.connection.backend
+    now = time.time()
 
-    async def scan(cursor: str | None, until: float, limit: int) -> Page:
-        first = int(cursor or 0)
-        page = headers[first : first + limit]
-        return Page(page, str(first + len(page)))
+    async def end() -> None:
+        for start in range(first, first + count, 1000):
+            numbers = range(start, min(start + 1000, first + count))
+            headers = (make_header(f"run-{number}", now - 60 + number / 1e4) for number in numbers)
+            await asyncio.gather(*(backend.state.create_run(header, b"{}") for header in headers))
 
-    monkeypatch.setattr(site.connection.backend.index, "scan_finished_runs", scan)
-    first = tick(site, max_runs=10_000, lookback_seconds=1e10)
-    second = tick(site, first.cursor, max_runs=10_000)
+    site.connection.call(end())
 
-    assert first.asset_events[0].metadata["runs"].value == 10_000
+
+def test_ten_thousand_runs_in_one_tick_within_the_time_that_a_tick_has(site: Site) -> None:
+    end_many(site, 10_000)
+    began = time.process_time()
+    result = tick(site)
+    took = time.process_time() - began
+
+    (event, check) = result.asset_events
+    assert (event.metadata["runs"].value, event.metadata["completed"].value) == (10_000, 10_000)
+    assert result.skip_message == "10000 completed, 1 blueprint"
+    assert check.passed
+    # Time of the processor: Dagster gives a tick 60 s by the clock, on whatever machine.
+    assert took < 15.0
+    assert tick(site, result.cursor).asset_events == []
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_runs_are_surfaced_in_a_bounded_number_of_ticks(site: Site) -> None:
+    count = 100_000
+    end_many(site, count)
+    cursor, shown, ticks = None, 0, 0
+    while shown < count:
+        began = time.process_time()
+        result = tick(site, cursor, max_runs=40_000)
+        assert time.process_time() - began < 30.0
+        cursor, ticks = result.cursor, ticks + 1
+        assert ticks <= 3
+        shown += result.asset_events[0].metadata["runs"].value
+        assert result.skip_message.endswith("more next time") is (ticks < 3)
+
+    assert shown == count
+    assert tick(site, cursor).asset_events == []
+
+
+def test_a_tick_whose_time_is_up_goes_on_where_it_was(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    end_many(site, 2_500)
+    clock = iter(range(1000))
+    # Each look at the clock finds another second gone: two pages fit into a tick.
+    monkeypatch.setattr(
+        "flowcraft_dagster.orchestration.status_reading.time",
+        SimpleNamespace(monotonic=lambda: time.monotonic() + next(clock), time=time.time),
+    )
+    first = tick(site, max_seconds=1.5)
+    monkeypatch.undo()
+    monkeypatch.setenv("FLOWCRAFT_TEST_HOME", str(site.home))
+    second = tick(site, first.cursor)
+
+    assert first.asset_events[0].metadata["runs"].value == 2_000
     assert first.skip_message.endswith("more next time")
     assert second.asset_events[0].metadata["runs"].value == 500
-    assert tick(site, second.cursor).asset_events == []
+    batches = [result.asset_events[0].metadata["batch_id"].value for result in (first, second)]
+    assert batches[0] != batches[1]
 
 
-def test_runs_of_unknown_blueprints_are_only_counted_in_the_ticks_words(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def scan(cursor: str | None, until: float, limit: int) -> Page:
-        return Page(() if cursor else (make_header("x", until, blueprint_id="elsewhere"),), "1")
+def test_a_check_that_a_tick_had_no_time_for_comes_with_the_next(site: Site, worker: WorkerThread) -> None:
+    run_to_end(site, "fails")
+    with pytest.MonkeyPatch.context() as patch:
+        # No time is left for anything but the listing itself.
+        patch.setattr(status_sensor, "DETAIL_SECONDS", -60.0)
+        listed = tick(site)
+    judged = tick(site, listed.cursor)
 
-    monkeypatch.setattr(site.connection.backend.index, "scan_finished_runs", scan)
+    assert kinds_of(listed) == [("AssetObservation", "fails")]
+    # Nothing could be read of the single runs.
+    assert listed.asset_events[0].metadata["failures_by_node"].value == {}
+    assert kinds_of(judged) == [("AssetCheckEvaluation", "fails")]
+    assert "node 'step1'" in judged.asset_events[0].description
+    assert tick(site, judged.cursor).asset_events == []
+
+
+def test_few_runs_get_an_event_each_beside_the_one_that_counts_them(site: Site, worker: WorkerThread) -> None:
+    run_to_end(site, "400")
+    run_to_end(site, "fails")
+    result = tick(site, run_events=2)
+
+    assert kinds_of(result) == [
+        ("AssetObservation", "400"),
+        ("AssetMaterialization", "400"),
+        ("AssetCheckEvaluation", "400"),
+        ("AssetObservation", "fails"),
+        ("AssetObservation", "fails"),
+        ("AssetCheckEvaluation", "fails"),
+    ]
+    one, summary = result.asset_events[:2]
+    assert one.metadata["outputs"].value == {"step1": 2, "step2": 4}
+    assert str(one.metadata["picture"].value).startswith("![")
+    assert one.metadata["batch_id"] == summary.metadata["batch_id"]
+    # Counted once.
+    assert "runs" not in one.metadata
+    assert summary.metadata["runs"].value == 1
+    assert result.asset_events[3].metadata["failures"].records[0].data["node"] == "step1"
+    assert [kind for kind, _ in kinds_of(tick(site, run_events=1))].count("AssetObservation") == 1
+
+
+def test_events_link_to_the_dagster_run_and_to_where_people_look(site: Site, worker: WorkerThread) -> None:
+    config = {"ops": {"start_flowcraft_runs_op": {"config": {"blueprint_id": "fails", "context": {"n": 1}}}}}
+    launched = site.run_job("start_flowcraft_runs", config)
+    sensor = build_flowcraft_status_sensor(
+        catalogue=site.catalogue,
+        presenter=Presenter(run_url="https://logs.example.org/runs/{run_id}"),
+        options=StatusSensorOptions(safety_lag_seconds=-1.0),
+    )
+    one, summary, _ = about_runs(site.evaluate(sensor)).asset_events
+
+    assert one.metadata["dagster_run"].value == summary.metadata["failed_dagster_run"].value == launched.run_id
+    assert one.metadata["url"].value == f"https://logs.example.org/runs/{launched.run_id}"
+
+
+def test_failures_of_nodes_are_numbers_of_their_own(site: Site, worker: WorkerThread) -> None:
+    run_to_end(site, "fails", 2)
+
+    assert tick(site).asset_events[0].metadata["failures/step1"].value == 2
+
+
+def test_runs_of_unknown_blueprints_are_only_counted_in_the_ticks_words(site: Site) -> None:
+    header = make_header("x", time.time(), blueprint_id="elsewhere")
+    site.connection.call(site.connection.backend.state.create_run(header, b"{}"))
     result = tick(site)
 
     assert result.asset_events == []
@@ -254,7 +361,7 @@ def test_an_event_transformer_has_the_last_word(site: Site, worker: WorkerThread
     run_to_end(site, "400")
     sensor = build_flowcraft_status_sensor(
         catalogue=site.catalogue,
-        options=StatusSensorOptions(safety_lag_seconds=-1.0),
+        options=StatusSensorOptions(safety_lag_seconds=-1.0, run_events=0),
         event_transformer_fn=lambda context, blueprint_id, runs, events: events[:1] if len(runs) == 1 else (),
     )
 

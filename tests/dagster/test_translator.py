@@ -16,8 +16,8 @@ from flowcraft_dagster.orchestration.catalogue import build_catalogue
 from flowcraft_dagster.orchestration.definitions import build_flowcraft_definitions
 from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.translator import (
-    FlowcraftBlueprintProps,
     FlowcraftDagsterTranslator,
+    FlowcraftProps,
     make_blueprint_key,
     make_node_key,
     make_op_name,
@@ -115,7 +115,7 @@ def test_a_location_with_nested_loops_evaluates_its_automation_conditions() -> N
     ]
 
     class Eager(FlowcraftDagsterTranslator):
-        def get_asset_spec(self, props: FlowcraftBlueprintProps) -> dg.AssetSpec:
+        def get_asset_spec(self, props: FlowcraftProps) -> dg.AssetSpec:
             spec = super().get_asset_spec(props)
             return spec.replace_attributes(automation_condition=dg.AutomationCondition.eager())
 
@@ -139,14 +139,14 @@ class Refused(FlowcraftDagsterTranslator):
     def __init__(self, **arguments: Any) -> None:
         self._arguments = arguments
 
-    def get_asset_spec(self, props: FlowcraftBlueprintProps) -> dg.AssetSpec:
+    def get_asset_spec(self, props: FlowcraftProps) -> dg.AssetSpec:
         return super().get_asset_spec(props).replace_attributes(**self._arguments)
 
 
 class Broken(FlowcraftDagsterTranslator):
     """Fails."""
 
-    def get_asset_spec(self, props: FlowcraftBlueprintProps) -> dg.AssetSpec:
+    def get_asset_spec(self, props: FlowcraftProps) -> dg.AssetSpec:
         raise KeyError(props.blueprint.id)
 
 
@@ -184,7 +184,7 @@ def test_default_keys_never_take_a_translators_key() -> None:
     """`a` is shown under the default key of `b`, whose own spec is refused."""
 
     class Swapped(FlowcraftDagsterTranslator):
-        def get_asset_spec(self, props: FlowcraftBlueprintProps) -> dg.AssetSpec:
+        def get_asset_spec(self, props: FlowcraftProps) -> dg.AssetSpec:
             spec = super().get_asset_spec(props)
             if props.blueprint.id == "a":
                 return spec.replace_attributes(key=make_blueprint_key("b"))
