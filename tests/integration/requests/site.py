@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
 
-from examples.demo.processes import ProcessTree
+from examples.demo.processes import FoundProcess, ProcessTree
 from flowcraft_dagster import Client, RunQuery, Settings, load_app
 from flowcraft_dagster.ports.records import RunHeader
 
@@ -61,8 +63,19 @@ class RequestSite:
         command = [str(BIN / "dagster-daemon"), "run", "-m", "tests.integration.requests.location"]
         self._dagster.start(command, environment=self.environment, folder=ROOT, log=self.folder / "dagster.log")
 
-    def kill_dagster(self) -> None:
+    def kill_dagster(self, when: Callable[[], bool], what: str) -> None:
         """End the daemon, its code location and the launched runs at once, as a crash of their machine does."""
+        found: list[FoundProcess] = []
+
+        def is_time() -> bool:
+            # Looked for before it is time: looking takes longer than a launch takes for some hundred requests.
+            found[:] = self._dagster.find()
+            return when()
+
+        self.await_true(is_time, what)
+        for process in found:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
         self._dagster.kill()
 
     def list_runs(self, limit: int = MOST_RUNS) -> tuple[RunHeader, ...]:
@@ -95,7 +108,7 @@ class RequestSite:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not is_there():
             assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS:g} s\n{self._describe()}"
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     def _list_materializations(self, key: dg.AssetKey) -> list[dg.AssetMaterialization]:
         found: list[dg.AssetMaterialization] = []

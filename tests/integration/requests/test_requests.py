@@ -69,8 +69,7 @@ def send_by_command(site: RequestSite, numbers: range) -> list[str]:
 
 def kill_in_the_middle(site: RequestSite) -> int:
     """Kill Dagster once a launch has started some of its runs; returns how many there are then."""
-    site.await_true(lambda: len(site.list_runs(CHUNK)) == CHUNK, "the first requested runs")
-    site.kill_dagster()
+    site.kill_dagster(lambda: len(site.list_runs(CHUNK)) == CHUNK, "the first requested runs")
     return len(site.list_runs())
 
 
