@@ -71,20 +71,20 @@ class Redelivery:
         if attempts >= limit:
             logger.error("run %s: giving up after %d attempts: %s", lane.run_id, attempts, error)
             self._forget(lane)
-            for delivery in lane.take_deliveries():
-                await self.bury_and_settle(delivery, reason)
+            while lane.deliveries:
+                await self.bury_and_settle(lane.deliveries[0], reason)
+                del lane.deliveries[0]
             return
         logger.warning("run %s: %s; trying again in %.1f s", lane.run_id, error, pause)
         await self._rest(pause)
         # Before they are sent: they may come back here at once, and must not go to the lane that ends now.
         self._forget(lane)
-        held = lane.take_deliveries()
         # As they were received: should nobody ever handle them, the dead letters hold the original bytes.
-        messages = [put_back(delivery.message, attempts + 1) for delivery in held]
+        messages = [put_back(delivery.message, attempts + 1) for delivery in lane.deliveries]
         if messages:
             jobs = self._services.backend.jobs
             await self._services.patience.insist("put back", lambda: jobs.send(messages), "queue")
-        self._services.settle(held)
+        self._services.settle(lane.take_deliveries())
 
     async def _start_external(self, lane: RunLane) -> bool:
         """Start a run that another program announced; True when it was started, and its messages are done with."""
@@ -98,23 +98,27 @@ class Redelivery:
             return False
         logger.info("run %s: started from external rows", lane.run_id)
         self._services.count("external_starts")
-        self._forget(lane)
-        await self.send_again(lane, JobMessage(lane.run_id, jobs[0].blueprint_id))
+        await self.hand_back(lane, JobMessage(lane.run_id, jobs[0].blueprint_id))
         return True
 
     async def hand_back(self, lane: RunLane, job: JobMessage) -> None:
         """Let go of a lane that is driven no more; a fresh message has its run taken up again."""
         # Before it is sent: the message may come back here at once, and must not go to the lane that ends now.
         self._forget(lane)
-        await self.send_again(lane, job)
+        if lane.deliveries:
+            await self._send(job)
+            self._services.settle(lane.take_deliveries())
 
-    async def send_again(self, lane: RunLane, job: JobMessage) -> None:
-        """Let a fresh message take the place of those that a lane holds."""
+    async def renew(self, lane: RunLane) -> None:
+        """Let a fresh message take the place of those that a lane holds, which goes on meanwhile."""
         held = lane.take_deliveries()
         if held:
-            message = encode_job(job)
-            await self._services.patience.insist("send", lambda: self._services.backend.jobs.send([message]), "queue")
+            await self._send(JobMessage(lane.run_id))
             self._services.settle(held)
+
+    async def _send(self, job: JobMessage) -> None:
+        message = encode_job(job)
+        await self._services.patience.insist("send", lambda: self._services.backend.jobs.send([message]), "queue")
 
     async def bury_and_settle(self, delivery: Delivery, reason: str) -> None:
         """Put a message with the dead letters."""

@@ -313,10 +313,11 @@ class Worker:
 
     async def _revoke(self, partitions: frozenset[int], seconds: float) -> None:
         """Partitions are taken away: let their running nodes end within the deadline, then forget their runs."""
-        leaving = [lane for lane in self._lanes.values() if lane.partitions & partitions]
+        # Those that are being let go of, too: what they hold is settled soon.
+        leaving = [lane for lane in self._lane_tasks if lane.partitions & partitions]
         for lane in leaving:
             lane.stop()
-        tasks = [self._lane_tasks[lane] for lane in leaving if lane in self._lane_tasks]
+        tasks = [self._lane_tasks[lane] for lane in leaving]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
             for task in tasks:
@@ -367,7 +368,7 @@ class Worker:
         before = self._parts.clock.monotonic() - self._parts.options.anchor_seconds
         for lane in self._lanes.values():
             if lane.is_live and lane.deliveries and lane.held_since < before:
-                self._spawn(partial(self._redelivery.send_again, lane, JobMessage(lane.run_id)))
+                self._spawn(partial(self._redelivery.renew, lane))
 
     async def _look_at_threads(self) -> None:
         self.should_recycle = self._threads.abandoned > self._parts.options.max_abandoned_threads

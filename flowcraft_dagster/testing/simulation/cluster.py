@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
 
 from flowcraft_dagster.app import Flowcraft
-from flowcraft_dagster.errors import InfrastructureError, QueueUnavailable
+from flowcraft_dagster.errors import InfrastructureError, QueueUnavailable, StoreUnavailable
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.runtime.client import AsyncClient
@@ -57,7 +58,7 @@ class SimulatedProcess:
 
 
 class SimulatedCluster:
-    """Workers over a memory backend; use as an async context manager inside ``run_simulated``.
+    """Workers over one backend; use as an async context manager inside ``run_simulated``.
 
     Args:
         app: blueprints and async nodes; the journal is added to its listeners.
@@ -68,6 +69,8 @@ class SimulatedCluster:
         settings: options of workers and client.
         crash_chance: that a process is killed, frozen or thrown out of the group as it passes a fault point.
         most_crashes: crashes before everything stays well, so that a run can end.
+        open_backend: the backend as the process with a connection has it, or one that never dies (None); a memory
+            backend for all by default.
     """
 
     def __init__(
@@ -81,13 +84,18 @@ class SimulatedCluster:
         settings: Settings | None = None,
         crash_chance: float = 0.0,
         most_crashes: int = 6,
+        open_backend: Callable[[Connection | None], Backend] | None = None,
     ) -> None:
         self.app = app
         self.clock = clock
         self.dice = dice
         self.weather = weather or Weather()
         self.settings = settings or Settings(backend="memory")
-        self.backend: Backend = make_backend(self.settings, clock)
+        if open_backend is None:
+            shared = make_backend(self.settings, clock)
+            open_backend = lambda _: shared  # noqa: E731 - one line says it
+        self._open_backend = open_backend
+        self.backend: Backend = open_backend(None)
         self.journal = Journal(blueprints=app.blueprints)
         self.processes: list[SimulatedProcess] = []
         self.crashes = 0
@@ -105,9 +113,12 @@ class SimulatedCluster:
 
     def connect_process(self) -> Backend:
         """The backend as one more process sees it."""
+        return self._connect()[0]
+
+    def _connect(self) -> tuple[Backend, Connection]:
         connection = Connection(self.weather, self.clock, self.dice, self.journal)
         self._connections.append(connection)
-        return connect(self.backend, connection)
+        return connect(self._open_backend(connection), connection), connection
 
     def reconciler(self, stalled_after: float = 30.0) -> Reconciler:
         """A reconciler in a process of its own."""
@@ -151,9 +162,7 @@ class SimulatedCluster:
             await self.clock.sleep(self.dice.random() * 3)
 
     def _make_process(self, slot: str) -> SimulatedProcess:
-        connection = Connection(self.weather, self.clock, self.dice, self.journal)
-        self._connections.append(connection)
-        backend = connect(self.backend, connection)
+        backend, connection = self._connect()
         worker = self.app.worker(self.settings, backend=backend, clock=self.clock, dice=self.dice, slot=slot)
         return SimulatedProcess(slot, connection, worker, asyncio.Event())
 
@@ -161,16 +170,29 @@ class SimulatedCluster:
         """Let the process that calls this, by way of a fault point, meet its fate.
 
         Args:
-            fate: ``kill``, ``freeze``, or ``lose`` (frozen, and its partitions go to others meanwhile).
-            seconds: how long it is frozen.
+            fate: ``kill``, ``freeze``, ``lose`` (frozen, and its partitions go to others meanwhile), ``raise`` (an
+                error that nobody foresaw), ``fail`` (an error of a server), ``delay`` (what passes the point takes
+                long, all else goes on) or ``duplicate`` (all messages come again).
+            seconds: how long it is frozen or delayed.
 
         Raises:
             QueueUnavailable: it is a client: it died between two writes, and whoever called it may do so again.
+            StoreUnavailable, RuntimeError: its fate.
         """
         process = _process.get()
         self.crashes += 1
+        if fate == "duplicate":
+            await self.backend.jobs.send(list(self.journal.messages))
+            return
+        if fate == "delay":
+            await self.clock.sleep(seconds)
+            return
         if process is None:
             raise QueueUnavailable("the client was killed", queue="simulated")
+        if fate == "raise":
+            raise RuntimeError("nobody foresaw this")
+        if fate == "fail":
+            raise StoreUnavailable("the server is away", store="simulated")
         if fate == "kill":
             process.kill()
             await process.connection.hang()

@@ -10,7 +10,7 @@ from flowcraft_dagster.blueprint.model import Blueprint, NodeSpec
 from flowcraft_dagster.engine.activation import escape_node_id
 from flowcraft_dagster.engine.node import Event
 from flowcraft_dagster.engine.plan import make_plan
-from flowcraft_dagster.ports.records import FINAL_STATUSES, Commit, CommitOutcome, RunHeader
+from flowcraft_dagster.ports.records import FINAL_STATUSES, Commit, CommitOutcome, Message, RunHeader
 
 
 @dataclass
@@ -25,6 +25,8 @@ class Journal:
         early: nodes that started before one of their sources was committed, and built-in ones that were committed
             before.
         failures: why workers ended of themselves, other than by a server that was away.
+        messages: everything that was sent to the job queue.
+        endings: how often each run was said to have finished.
     """
 
     commits: dict[str, list[Commit]] = field(default_factory=dict)
@@ -33,6 +35,8 @@ class Journal:
     blueprints: dict[str, Blueprint] = field(default_factory=dict)
     early: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    endings: Counter[str] = field(default_factory=Counter)
 
     async def commit(self, store: Any, commit: Commit) -> CommitOutcome:
         """Pass a commit on to the store and note whether it changed the run."""
@@ -49,6 +53,8 @@ class Journal:
 
     def watch(self, event: Event) -> None:
         """A listener: finds user code that runs before its inputs are durable, as ``node`` durability forbids."""
+        if event.type == "workflow:finish":
+            self.endings[str(event.payload["runId"])] += 1
         if event.type != "node:start":
             return
         blueprint = self.blueprints.get(str(event.payload["blueprintId"]))
@@ -81,6 +87,7 @@ class Journal:
     async def find_faults(self, store: Any) -> list[str]:
         """What is wrong with the runs of a store that have ended; empty when all is well."""
         faults = [*self.early, *self.failures]
+        faults += [f"{run_id} was said to have finished {n} times" for run_id, n in self.endings.items() if n > 1]
         for run_id, commits in self.commits.items():
             ends = [commit.status for commit in commits if commit.status in FINAL_STATUSES]
             if len(ends) > 1:

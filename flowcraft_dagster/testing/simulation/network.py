@@ -59,6 +59,7 @@ class Connection:
         self.dice = dice
         self.journal = journal
         self.is_dead = False
+        self._frozen_at: float | None = None
         self.consumers: list[Any] = []
         self._thawed = asyncio.Event()
         self._thawed.set()
@@ -80,10 +81,21 @@ class Connection:
     def freeze(self) -> None:
         """Calls wait until :meth:`thaw`."""
         self._thawed.clear()
+        self._frozen_at = self.clock.monotonic()
 
     def thaw(self) -> None:
         """Calls go on."""
         self._thawed.set()
+        self._frozen_at = None
+
+    @property
+    def frozen_seconds(self) -> float:
+        """For how long the process has stood still; 0 when it lives."""
+        return 0.0 if self._frozen_at is None else self.clock.monotonic() - self._frozen_at
+
+    async def await_thaw(self) -> None:
+        """Return when the process does not stand still; never, when it is dead."""
+        await self._pass_gate()
 
     def end(self) -> None:
         """The simulation is over: what still hangs is cancelled."""
@@ -170,6 +182,7 @@ class _Jobs(_Port):
         """See ``JobQueue.send``; some messages are sent once more, later."""
         await self._send(lambda: self._inner.send(messages))
         connection = self._connection
+        connection.journal.messages.extend(messages)
         again = [message for message in messages if connection.dice.random() < connection.weather.duplicate_chance]
         if again:
             asyncio.get_running_loop().create_task(self._repeat(again))

@@ -47,13 +47,13 @@ def _fail_once(monkeypatch: pytest.MonkeyPatch, kind: type, name: str, *, after:
         (Worker, "_look_at_threads", "threads"),
         (Worker, "_fetch", "fetching"),
         (Redelivery, "hand_back", "run run"),
-        (Redelivery, "send_again", "messages"),
+        (Redelivery, "renew", "messages"),
     ],
 )
 def test_a_part_that_dies_ends_the_worker_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: type, method: str, part: str
 ) -> None:
-    after = 1 if method in ("hand_back", "send_again", "_fetch") else 3
+    after = 1 if method in ("hand_back", "renew", "_fetch") else 3
     calls = _fail_once(monkeypatch, kind, method, after=after)
     if method == "hand_back":
         _fail_once(monkeypatch, type(make_lane()), "drive", after=1)

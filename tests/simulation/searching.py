@@ -1,0 +1,196 @@
+"""Stories for the search: a small run, and what befalls the processes that execute it at points of the protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from flowcraft_dagster.app import Flowcraft
+from flowcraft_dagster.errors import InfrastructureError
+from flowcraft_dagster.ports.records import Message, RunQuery
+from flowcraft_dagster.runtime.client import StartRequest
+from flowcraft_dagster.runtime.faults import FaultPoint, arm, disarm
+from flowcraft_dagster.runtime.options import RuntimeOptions
+from flowcraft_dagster.settings import Settings
+from flowcraft_dagster.testing.conformance.nodes import nodes
+from flowcraft_dagster.testing.simulation import (
+    SimulatedClock,
+    SimulatedCluster,
+    SimulationStalled,
+    Weather,
+    run_simulated,
+)
+from tests.simulation.embedded import SharedFile
+from tests.simulation.workloads import WORKLOADS, Workload
+
+FATES = ("kill", "freeze", "lose", "raise", "fail", "delay", "duplicate")
+BACKENDS = ("memory", "embedded")
+PATIENCE = 1200.0
+BAD_MESSAGES = (b"", b"no JSON", b"[]", b'{"runId": 5}', b'{"runId": "\x01"}', b'{"runId":"nobody"}')
+OPTIONS = RuntimeOptions(
+    timer_seconds=0.5,
+    heartbeat_seconds=5,
+    anchor_seconds=10,
+    retry_max_seconds=2,
+    drain_seconds=5,
+    unknown_run_attempts=2,
+)
+
+
+@dataclass(frozen=True)
+class Happening:
+    """Something that befalls a process.
+
+    Attributes:
+        point: where.
+        passing: the how-manieth passing of the point it is.
+        fate: see ``SimulatedCluster.strike``.
+        seconds: how long it takes.
+    """
+
+    point: FaultPoint
+    passing: int
+    fate: str
+    seconds: float = 8.0
+
+
+@dataclass(frozen=True)
+class Story:
+    """One simulation.
+
+    Attributes:
+        workload: name of what runs.
+        happenings: what befalls whom.
+        backend: memory or embedded.
+        workers: processes.
+        weather: of the network.
+        outages: when servers are away: from, for how long, which.
+        bad_messages: places of ``BAD_MESSAGES`` that are put into the run's own partition.
+        seed: of everything else.
+    """
+
+    workload: str
+    happenings: tuple[Happening, ...] = ()
+    backend: str = "memory"
+    workers: int = 2
+    weather: Weather = field(default_factory=Weather)
+    outages: tuple[tuple[float, float, str], ...] = ()
+    bad_messages: tuple[int, ...] = ()
+    seed: int = 0
+
+    def play(self) -> list[str]:
+        """Everything that is not as it must be."""
+        try:
+            return run_simulated(self._run, self.seed)
+        except SimulationStalled as stalled:
+            return [str(stalled)]
+
+    async def _run(self, clock: SimulatedClock, dice: random.Random) -> list[str]:
+        workload = WORKLOADS[self.workload]
+        file = SharedFile(clock) if self.backend == "embedded" else None
+        passed: Counter[FaultPoint] = Counter()
+        async with SimulatedCluster(
+            Flowcraft(workload.blueprints, nodes),
+            clock,
+            dice,
+            workers=self.workers,
+            weather=replace(self.weather),
+            settings=Settings(backend="memory", options=OPTIONS),
+            open_backend=None if file is None else file.open_process,
+        ) as cluster:
+            async def meet(point: FaultPoint) -> None:
+                passed[point] += 1
+                for happening in self.happenings:
+                    if happening.point is point and happening.passing == passed[point]:
+                        await cluster.strike(happening.fate, seconds=happening.seconds)
+
+            for point in FaultPoint:
+                arm(point, meet)
+            disturbing = asyncio.ensure_future(self._disturb(cluster))
+            try:
+                problems = await asyncio.wait_for(self._drive(cluster, workload), PATIENCE)
+                _PASSED[self.workload, self.backend, self.happenings] = passed
+            except asyncio.TimeoutError:
+                header = await cluster.backend.state.read_header("run")
+                problems = [f"lost: no end after {PATIENCE} s, {header}"]
+            finally:
+                disarm()
+                disturbing.cancel()
+            return problems + await self._judge(cluster)
+
+    async def _disturb(self, cluster: SimulatedCluster) -> None:
+        for begin, seconds, which in self.outages:
+            await cluster.clock.sleep(max(0.0, begin - cluster.clock.monotonic()))
+            cluster.weather.store_down = which != "queue"
+            cluster.weather.queue_down = which != "store"
+            await cluster.clock.sleep(seconds)
+            cluster.weather.store_down = cluster.weather.queue_down = False
+
+    async def _drive(self, cluster: SimulatedCluster, workload: Workload) -> list[str]:
+        client = cluster.client
+        for place in self.bad_messages:
+            await cluster.backend.jobs.send([Message("run", BAD_MESSAGES[place])])
+        await _insist(lambda: client.start(StartRequest("main", {}, "run")))
+        if workload.answer is not None or workload.cancel:
+            await _insist(lambda: client.wait_for_pause("run", PATIENCE))
+        if workload.answer is not None:
+            await _insist(lambda: client.resume("run", str(workload.answer), output="yes", request_id="once"))
+        if workload.cancel:
+            await _insist(lambda: client.cancel("run", "no longer wanted"))
+        result = await _insist(lambda: client.wait("run", PATIENCE))
+        problems = []
+        if result.status != workload.status or dict(result.outputs) != dict(workload.outputs):
+            told = f"{result.status} with {result.outputs}, errors {[error.message for error in result.errors]}"
+            problems.append(f"ended {told}, not {workload.status} with {workload.outputs}")
+        # Whatever is still on its way must change nothing.
+        await cluster.clock.sleep(15 + max((happening.seconds for happening in self.happenings), default=0.0))
+        again = await _insist(lambda: client.result("run"))
+        if again.to_json() != result.to_json():
+            problems.append(f"changed after its end: {result.to_json()} became {again.to_json()}")
+        return problems
+
+    async def _judge(self, cluster: SimulatedCluster) -> list[str]:
+        backend = cluster.backend
+        # Repeated messages and put back ones take their time.
+        for _ in range(240):
+            if await backend.jobs.measure_lag() == 0:
+                break
+            await cluster.clock.sleep(0.5)
+        if any(happening.fate == "raise" for happening in self.happenings):
+            # What nobody foresees may end a worker; another one takes its place.
+            cluster.journal.failures.clear()
+        problems = await cluster.journal.find_faults(backend.state)
+        lag = await backend.jobs.measure_lag()
+        if lag:
+            problems.append(f"{lag} messages were never settled")
+        runs = await backend.index.list_runs(RunQuery(with_children=True))
+        problems += [f"{run.run_id} is {run.status}" for run in runs if not run.is_final]
+        # A message comes at least once, and so do its letters.
+        letters = {letter.value for letter in await backend.dead_letters.list_letters(1000)}
+        wanted = {BAD_MESSAGES[place] for place in self.bad_messages}
+        if letters != wanted:
+            problems.append(f"dead letters {sorted(letters)}, not {sorted(wanted)}")
+        return problems
+
+
+_PASSED: dict[tuple[str, str, tuple[Happening, ...]], Counter[FaultPoint]] = {}
+
+
+def count_passings(workload: str, backend: str) -> Counter[FaultPoint]:
+    """How often a workload passes each point when nothing happens."""
+    key = (workload, backend, ())
+    if key not in _PASSED:
+        Story(workload, backend=backend).play()
+    return _PASSED[key]
+
+
+async def _insist(call: Any) -> Any:
+    """A user who tries again after an error of a server."""
+    while True:
+        try:
+            return await call()
+        except InfrastructureError:
+            await asyncio.sleep(0.5)

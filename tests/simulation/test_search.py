@@ -1,0 +1,99 @@
+"""A search for a story that breaks a promise: what befalls whom, where, in which order, on which backend.
+
+Every point of the commit protocol meets every fate with every workload; beyond that, Hypothesis draws stories of
+several misfortunes and shrinks what it finds. More of them: ``FLOWCRAFT_SEARCH_EXAMPLES=5000 pytest tests/simulation``.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from flowcraft_dagster.runtime.faults import FaultPoint
+from flowcraft_dagster.testing.simulation import Weather
+from tests.simulation.searching import BACKENDS, BAD_MESSAGES, FATES, Happening, Story, count_passings
+from tests.simulation.workloads import WORKLOADS
+
+EXAMPLES = os.environ.get("FLOWCRAFT_SEARCH_EXAMPLES")
+
+happenings = st.builds(
+    Happening,
+    st.sampled_from(list(FaultPoint)),
+    st.integers(1, 4),
+    st.sampled_from(FATES),
+    st.sampled_from([0.5, 8.0, 20.0, 45.0]),
+)
+weathers = st.builds(
+    Weather,
+    delay_seconds=st.sampled_from([0.0, 0.05, 1.0]),
+    failure_chance=st.sampled_from([0.0, 0.1, 0.3]),
+    duplicate_chance=st.sampled_from([0.0, 0.3, 1.0]),
+    reorder_chance=st.sampled_from([0.0, 1.0]),
+)
+outages = st.tuples(
+    st.floats(0, 40, allow_nan=False, width=16),
+    st.sampled_from([1.0, 6.0, 30.0, 120.0]),
+    st.sampled_from(["store", "queue", "both"]),
+)
+stories = st.builds(
+    Story,
+    st.sampled_from(sorted(WORKLOADS)),
+    st.lists(happenings, max_size=4).map(tuple),
+    st.sampled_from(BACKENDS),
+    st.integers(1, 3),
+    weathers,
+    st.lists(outages, max_size=2).map(lambda listed: tuple(sorted(listed))),
+    st.lists(st.integers(0, len(BAD_MESSAGES) - 1), max_size=3, unique=True).map(tuple),
+    st.integers(0, 1000),
+)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_nothing_happens_when_nothing_happens(workload: str, backend: str) -> None:
+    assert Story(workload, backend=backend).play() == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("fate", FATES)
+@pytest.mark.parametrize("point", FaultPoint, ids=lambda point: point.value)
+def test_every_fate_at_every_point(point: FaultPoint, fate: str, backend: str) -> None:
+    met = 0
+    for seed, workload in enumerate(WORKLOADS):
+        for passing in range(1, min(2, count_passings(workload, backend)[point]) + 1):
+            story = Story(workload, (Happening(point, passing, fate),), backend, seed=seed)
+            assert story.play() == [], story
+            met += 1
+    assert met or point is FaultPoint.AFTER_CLAIM
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("fate", FATES)
+def test_every_fate_after_a_claim(fate: str, backend: str) -> None:
+    # Runs are claimed only from owners that are gone.
+    for seed, workload in enumerate(WORKLOADS):
+        first = Happening(FaultPoint.AFTER_COMMIT, 1, "kill")
+        story = Story(workload, (first, Happening(FaultPoint.AFTER_CLAIM, 1, fate)), backend, seed=seed)
+        assert story.play() == [], story
+
+
+@settings(
+    max_examples=int(EXAMPLES or 150),
+    derandomize=EXAMPLES is None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(stories)
+def test_no_story_breaks_a_promise(story: Story) -> None:
+    assert story.play() == []
+
+
+@settings(deadline=None)
+@given(st.sampled_from(sorted(WORKLOADS)), st.sampled_from(BACKENDS), st.integers(0, 50))
+@example("wait", "embedded", 0)
+def test_a_bad_message_is_in_nobodys_way(workload: str, backend: str, seed: int) -> None:
+    everything = tuple(range(len(BAD_MESSAGES)))
+    assert Story(workload, backend=backend, bad_messages=everything, seed=seed).play() == []
