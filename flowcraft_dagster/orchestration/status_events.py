@@ -81,10 +81,11 @@ class StatusEvents:
 
     def _sum_up(self, entry: CatalogueEntry, figures: RunFigures) -> AssetEvent:
         metadata: dict[str, Any] = {
-            BATCH_ID: self.batch_id,
             **self.presenter.describe_figures(figures),
             **self._describe_latest(figures),
             **self._describe_failures(entry, figures),
+            # Last: it says nothing to a person, and the UI shows metadata in this order.
+            BATCH_ID: self.batch_id,
         }
         # An asset is green after a materialization, so there is none where nothing completed.
         kind = dg.AssetMaterialization if figures.statuses[COMPLETED] else dg.AssetObservation
@@ -133,7 +134,7 @@ class StatusEvents:
                 yield dg.AssetObservation(
                     asset_key=entry.key,
                     description=f"run {header.run_id} {header.status}",
-                    metadata={BATCH_ID: self.batch_id, **about, **self.presenter.link_run(header)},
+                    metadata={**about, **self.presenter.link_run(header), BATCH_ID: self.batch_id},
                 )
 
     def _describe_nodes(self, entry: CatalogueEntry, figures: RunFigures) -> list[AssetEvent]:
@@ -152,7 +153,7 @@ class StatusEvents:
         return events
 
     def _describe_node(self, key: dg.AssetKey, node: NodeFigures) -> Sequence[AssetEvent]:
-        metadata = {BATCH_ID: self.batch_id, **node.to_metadata(self.presenter)}
+        metadata = {**node.to_metadata(self.presenter), BATCH_ID: self.batch_id}
         kind = dg.AssetObservation if node.latest_failed else dg.AssetMaterialization
         judgement = node.judge(key, self.presenter)
         return (

@@ -105,9 +105,16 @@ def test_terminating_the_dagster_run_cancels_the_workflow(console: Console) -> N
 
 
 def test_a_blueprint_is_seen_as_a_graph_of_its_nodes(console: Console) -> None:
+    with console.client() as client:
+        post = {"userId": "user-8", "userPost": "Call me on +44 20 7946 0958, or write to john.roe@example.com."}
+        assert "redact_post" in client.wait(client.start("content-moderation", post), 60).outputs
+    node = ("flowcraft", "content-moderation", "nodes", "redact_post")
+    console.await_event(lambda: console.site.api.materializations(node) or None, "an event of a node that ran")
+
     console.open("/locations/flowcraft_dagster/asset-groups/flowcraft_nodes_content__moderation/lineage")
-    for node in ("check_personal_data", "triage_post", "redact_post", "record_decision"):
-        expect(console.page.get_by_text(node, exact=True).first).to_be_visible()
+    for name in ("check_personal_data", "triage_post", "redact_post", "record_decision"):
+        expect(console.page.get_by_text(name, exact=True).first).to_be_visible()
+    expect(console.page.get_by_text("Materialized").first).to_be_visible()
     console.keep("nodes-of-a-blueprint", in_docs=True, navigation=False, below=200)
 
 
