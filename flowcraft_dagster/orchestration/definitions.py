@@ -27,7 +27,7 @@ from flowcraft_dagster.orchestration.requested_runs import build_requested_runs_
 from flowcraft_dagster.orchestration.requests import build_flowcraft_run_request_sensor
 from flowcraft_dagster.orchestration.resource_set import build_flowcraft_resources
 from flowcraft_dagster.orchestration.resources import FlowcraftBackendResource
-from flowcraft_dagster.orchestration.run_failures import build_flowcraft_run_failure_sensors
+from flowcraft_dagster.orchestration.run_failures import build_flowcraft_run_failure_sensor
 from flowcraft_dagster.orchestration.runtime_checks import build_runtime_checks, build_runtime_specs
 from flowcraft_dagster.orchestration.start_job import build_start_job
 from flowcraft_dagster.orchestration.status_sensor import (
@@ -153,7 +153,7 @@ def build_flowcraft_definitions(
                 minimum_interval_seconds=automation.request_interval_seconds, default_status=sensor_status
             ),
             build_follow_up_sensor(reacting),
-            *build_flowcraft_run_failure_sensors(default_status=reacting),
+            build_flowcraft_run_failure_sensor(default_status=reacting),
         ],
     )
     return dg.Definitions.merge(shown, acting)

@@ -107,6 +107,6 @@ def _find_unfinished(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> se
     asked = sorted(run_ids)
     found: set[str] = set()
     for first in range(0, len(asked), RUNS_TOGETHER):
-        runs = instance.get_runs(dg.RunsFilter(run_ids=asked[first : first + RUNS_TOGETHER]))
-        found |= {run.run_id for run in runs if not run.is_finished}
+        records = instance.get_run_records(dg.RunsFilter(run_ids=asked[first : first + RUNS_TOGETHER]))
+        found |= {record.dagster_run.run_id for record in records if not record.dagster_run.is_finished}
     return found

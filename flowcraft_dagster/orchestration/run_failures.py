@@ -1,87 +1,199 @@
-"""What becomes of workflows whose Dagster run was killed: a killed run cannot cancel them itself."""
+"""What becomes of workflows whose Dagster run was killed: a killed run cannot cancel them itself.
+
+Dagster's own sensors for the status of runs pass over a run for ever when their function fails, for example since a
+server is away. So this is a plain sensor with a cursor of its own: what it could not do comes again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import dagster as dg
+import orjson
 
 from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, RunFinished
-from flowcraft_dagster.orchestration.labels import DAGSTER_RUN_TAG, KEEP_TAG
+from flowcraft_dagster.orchestration.labels import CLIENT_KEY, DAGSTER_RUN_TAG, KEEP_TAG
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
-from flowcraft_dagster.ports.records import LIVE_STATUSES, RunQuery
+from flowcraft_dagster.ports.records import LIVE_STATUSES, RunHeader, RunQuery
+from flowcraft_dagster.runtime.blocking_client import Client
 
+VERSION: Final = 1
+LOOKBACK_SECONDS: Final = 86_400.0
+"""Without a usable cursor; asking a run to end twice does no harm."""
 MOST_RUNS: Final = 10_000
+MOST_CHANGES: Final = 200
+"""Dagster runs that are looked at in a tick."""
+
+WATCHED: Final = {"failed": dg.DagsterEventType.RUN_FAILURE, "cancelled": dg.DagsterEventType.RUN_CANCELED}
 
 
-def build_flowcraft_run_failure_sensors(
+def build_flowcraft_run_failure_sensor(
     *,
     jobs: Sequence[Any] | None = None,
     name: str = "flowcraft_run_failure_sensor",
     minimum_interval_seconds: int = 15,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
-) -> list[dg.SensorDefinition]:
-    """Sensors that cancel the workflows of Dagster runs that were killed.
+) -> dg.SensorDefinition:
+    """A sensor that cancels the workflows of Dagster runs that were killed, or cancelled by force.
 
     A Dagster run whose step ended by itself has decided about its workflow: one that only ran out of time lets it go
     on. So only runs without a failed step count, and workflows that were started with ``cancel_workflow: false`` are
     kept. A killed process is noticed by the code server that started it; when that is gone too, or runs are launched
-    elsewhere, only by run monitoring (``run_monitoring: {enabled: true}`` in ``dagster.yaml``). A tick handles at most
-    five runs, Dagster's default.
+    elsewhere, only by run monitoring (``run_monitoring: {enabled: true}`` in ``dagster.yaml``). Runs that ended before
+    the sensor was switched on are left alone.
 
     Args:
-        jobs: whose runs to watch; None for all of the location.
-        name: the sensors' name; the second one adds ``_cancelled``.
+        jobs: whose runs to watch, definitions or names; None for all.
+        name: the sensor's name.
         minimum_interval_seconds: between two ticks.
-        default_status: whether they run without a click.
+        default_status: whether it runs without a click.
     """
-    monitored = None if jobs is None else list(jobs)
+    names = None if jobs is None else {job if isinstance(job, str) else str(job.name) for job in jobs}
 
-    @dg.run_failure_sensor(
+    @dg.sensor(
         name=name,
-        monitored_jobs=monitored,
         minimum_interval_seconds=minimum_interval_seconds,
         default_status=default_status,
-        description="Cancels workflow runs whose Dagster run was killed.",
+        required_resource_keys={CLIENT_KEY},
+        description="Cancels workflow runs whose Dagster run was killed or cancelled by force.",
     )
-    def failed(context: dg.RunFailureSensorContext, flowcraft: FlowcraftClientResource) -> dg.SkipReason:
-        if context.get_step_failure_events():
-            return dg.SkipReason(f"{context.dagster_run.run_id} ended by itself")
-        return dg.SkipReason(cancel_workflows(context, flowcraft))
-
-    @dg.run_status_sensor(
-        run_status=dg.DagsterRunStatus.CANCELED,
-        name=f"{name}_cancelled",
-        monitored_jobs=monitored,
-        minimum_interval_seconds=minimum_interval_seconds,
-        default_status=default_status,
-        description="Cancels workflow runs whose Dagster run was cancelled by force.",
-    )
-    def cancelled(context: dg.RunStatusSensorContext, flowcraft: FlowcraftClientResource) -> dg.SkipReason:
-        return dg.SkipReason(cancel_workflows(context, flowcraft))
-
-    return [failed, cancelled]
-
-
-def cancel_workflows(context: dg.RunStatusSensorContext, flowcraft: FlowcraftClientResource) -> str:
-    """Ask the live workflow runs that a Dagster run started to end; says in a line what was done."""
-    dagster_run_id = context.dagster_run.run_id
-    client = flowcraft.get_client()
-    live = client.runs(RunQuery(statuses=LIVE_STATUSES, limit=MOST_RUNS))
-    mine = [header for header in live if header.tags.get(DAGSTER_RUN_TAG) == dagster_run_id]
-    kept = sum(KEEP_TAG in header.tags for header in mine)
-    asked = 0
-    for header in mine:
-        if KEEP_TAG in header.tags:
-            continue
+    def flowcraft_run_failure_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        cursor, reason = read_cursor(context.cursor)
+        if reason is not None:
+            context.log.warning("the cursor is not used, since %s; Dagster runs of the last day are looked at", reason)
+        # Runs that ended since the sensor was switched on: its first tick comes an interval later.
+        lookback = minimum_interval_seconds if reason is None else LOOKBACK_SECONDS
+        cursor = cursor.begin(context.instance, time.time() - lookback)
+        changes = _find_changes(context.instance, cursor, names)
+        if not changes.run_ids:
+            return dg.SensorResult(skip_reason="no Dagster run has failed since", cursor=changes.after.write())
+        resource: FlowcraftClientResource = getattr(context.resources, CLIENT_KEY)
         try:
-            client.cancel(header.run_id, "its Dagster run was killed")
-            asked += 1
-        except RunFinished:
+            done = _cancel_workflows(context, resource.get_client(), changes.run_ids)
+        except InfrastructureError as error:
+            # Asking a run to end twice does no harm, so the next tick begins where this one did.
+            return dg.SensorResult(skip_reason=f"{error}. The next tick tries again.", cursor=cursor.write())
+        return dg.SensorResult(skip_reason=done, cursor=changes.after.write())
+
+    return flowcraft_run_failure_sensor
+
+
+@dataclass(frozen=True)
+class FailureCursor:
+    """How far the ends of Dagster runs have been looked at.
+
+    Attributes:
+        places: the last event that was seen, by what it says: ``failed`` or ``cancelled``.
+    """
+
+    places: Mapping[str, int] = field(default_factory=dict)
+
+    def begin(self, instance: dg.DagsterInstance, since: float) -> FailureCursor:
+        """The same place; at the very beginning before what happened at that moment, seconds since 1970 UTC."""
+        return (
+            self
+            if self.places
+            else FailureCursor({name: _find(instance, kind, since) for name, kind in WATCHED.items()})
+        )
+
+    def write(self) -> str:
+        """The cursor as text for Dagster."""
+        return orjson.dumps({"version": VERSION, "places": dict(self.places)}).decode()
+
+
+def read_cursor(text: str | None) -> tuple[FailureCursor, str | None]:
+    """Read what :meth:`FailureCursor.write` wrote.
+
+    Returns:
+        The cursor, and None or why it was not usable: then it stands at the very beginning.
+    """
+    if not text:
+        return FailureCursor(), None
+    try:
+        document = orjson.loads(text)
+        if document["version"] == VERSION:
+            return FailureCursor({name: int(document["places"][name]) for name in WATCHED}), None
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return FailureCursor(), "it cannot be read"
+    return FailureCursor(), f"it has version {document['version']}, not {VERSION}"
+
+
+@dataclass(frozen=True)
+class _Changes:
+    """Dagster runs that have ended badly since, and the place behind them."""
+
+    run_ids: Mapping[str, str]
+    after: FailureCursor
+
+
+def _find(instance: dg.DagsterInstance, kind: dg.DagsterEventType, since: float) -> int:
+    """The place before the first event after a moment, or behind the last one."""
+    asked = dg.RunStatusChangeRecordsFilter(event_type=kind, after_timestamp=since)  # type: ignore[arg-type]
+    found = instance.fetch_run_status_changes(asked, limit=1, ascending=True).records
+    if found:
+        return int(found[0].storage_id) - 1
+    last = instance.fetch_run_status_changes(kind, limit=1).records
+    return int(last[0].storage_id) if last else 0
+
+
+def _find_changes(instance: dg.DagsterInstance, cursor: FailureCursor, names: Collection[str] | None) -> _Changes:
+    found: dict[str, str] = {}
+    places = dict(cursor.places)
+    for name, kind in WATCHED.items():
+        asked = dg.RunStatusChangeRecordsFilter(event_type=kind, after_storage_id=places[name])  # type: ignore[arg-type]
+        records = instance.fetch_run_status_changes(asked, limit=MOST_CHANGES, ascending=True).records
+        for record in records:
+            job = record.event_log_entry.job_name
+            if names is None or job in names:
+                found[record.run_id] = name
+        if records:
+            places[name] = records[-1].storage_id
+    return _Changes(found, replace(cursor, places=places))
+
+
+def _cancel_workflows(context: dg.SensorEvaluationContext, client: Client, run_ids: Mapping[str, str]) -> str:
+    """Ask the live workflow runs that these Dagster runs started to end; says in a line what was done."""
+    started: dict[str, list[RunHeader]] = {}
+    for header in client.runs(RunQuery(statuses=LIVE_STATUSES, limit=MOST_RUNS)):
+        dagster_run_id = header.tags.get(DAGSTER_RUN_TAG)
+        if dagster_run_id is not None and dagster_run_id in run_ids:
+            started.setdefault(dagster_run_id, []).append(header)
+    asked = kept = decided = 0
+    for dagster_run_id, headers in started.items():
+        if run_ids[dagster_run_id] == "failed" and _has_failed_step(context.instance, dagster_run_id):
+            decided += 1
             continue
-        except InfrastructureError:
-            raise
-        except FlowcraftError as error:
-            context.log.warning("run %s cannot be cancelled: %s", header.run_id, error)
-    return f"{dagster_run_id}: asked {asked} workflow runs to end, kept {kept}"
+        for header in headers:
+            if KEEP_TAG in header.tags:
+                kept += 1
+            else:
+                asked += _ask_to_end(context, client, header.run_id)
+    return f"{len(run_ids)} Dagster runs have failed: asked {asked} workflow runs to end, kept {kept}" + (
+        f"; {decided} Dagster runs had ended by themselves" if decided else ""
+    )
+
+
+def _has_failed_step(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a step of the Dagster run ended by itself, and so has decided about its workflow."""
+    run = instance.get_run_by_id(run_id)
+    if run is None:
+        return False
+    event = dg.DagsterEvent(dg.DagsterEventType.RUN_FAILURE.value, run.job_name)
+    with dg.build_run_status_sensor_context("ended", event, instance, run) as context:
+        return bool(context.for_run_failure().get_step_failure_events())
+
+
+def _ask_to_end(context: dg.SensorEvaluationContext, client: Client, run_id: str) -> bool:
+    try:
+        client.cancel(run_id, "its Dagster run was killed")
+    except RunFinished:
+        return False
+    except InfrastructureError:
+        raise
+    except FlowcraftError as error:
+        context.log.warning("run %s cannot be cancelled: %s", run_id, error)
+        return False
+    return True

@@ -28,7 +28,6 @@ def test_what_runs_by_itself() -> None:
         "flowcraft_run_request_sensor": RUNNING,
         "flowcraft_completion_sensor": STOPPED,
         "flowcraft_run_failure_sensor": STOPPED,
-        "flowcraft_run_failure_sensor_cancelled": STOPPED,
     }
     assert [schedule.default_status for schedule in repository.schedule_defs] == [dg.DefaultScheduleStatus.RUNNING]
 
