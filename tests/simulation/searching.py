@@ -126,8 +126,10 @@ class Story:
             await cluster.clock.sleep(max(0.0, begin - cluster.clock.monotonic()))
             cluster.weather.store_down = which != "queue"
             cluster.weather.queue_down = which != "store"
-            await cluster.clock.sleep(seconds)
-            cluster.weather.store_down = cluster.weather.queue_down = False
+            try:
+                await cluster.clock.sleep(seconds)
+            finally:
+                cluster.weather.store_down = cluster.weather.queue_down = False
 
     async def _drive(self, cluster: SimulatedCluster, workload: Workload) -> list[str]:
         client = cluster.client
