@@ -146,6 +146,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def site(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    # A test before this one may have failed before it let go of its own.
+    close_connections()
     home = tmp_path / "home"
     monkeypatch.setenv(HOME_VARIABLE, str(home))
     resource = FlowcraftClientResource(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,9 @@ from confluent_kafka.cimpl import NewTopic
 
 from flowcraft_dagster.backends.kafka.settings import KafkaSettings
 from flowcraft_dagster.errors import QueueUnavailable
+
+_PASSING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
+_PAUSE_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,17 @@ class KafkaAdmin:
         return True
 
     async def _list_offsets(self, name: str, numbers: list[int], spec: Any) -> dict[int, int]:
+        """Offsets by partition. A partition whose leader is being chosen, or was just made, answers a moment later."""
+        deadline = time.monotonic() + self._settings.request_seconds
+        while True:
+            try:
+                return await self._ask_offsets(name, numbers, spec)
+            except QueueUnavailable as error:
+                if error.fields.get("code") not in _PASSING or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _ask_offsets(self, name: str, numbers: list[int], spec: Any) -> dict[int, int]:
         futures = self._require().list_offsets(
             {TopicPartition(name, number): spec for number in numbers},
             isolation_level=IsolationLevel.READ_COMMITTED,
