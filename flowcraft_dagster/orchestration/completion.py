@@ -109,18 +109,19 @@ def build_flowcraft_completion_sensor(
         most = runs_per_request * max_requests_per_tick
         # Runs that ended since the sensor was switched on: its first tick comes an interval later.
         lookback = lookback_seconds + minimum_interval_seconds
+        cursor = cursor.begin(lookback)
         try:
             connection = resource.connect()
             until = time.time() - connection.choose_lag(safety_lag_seconds)
             try:
-                cursor = cursor.begin(lookback)
                 found, position = _read(connection, cursor, until, most, is_wanted)
             except (ValueError, TypeError):
                 context.log.warning("the store does not know the cursor's place; only new runs are looked at")
                 cursor = start_anew(context.cursor or "").begin(lookback)
                 found, position = _read(connection, cursor, until, most, is_wanted)
         except InfrastructureError as error:
-            return dg.SensorResult(skip_reason=f"{error}. The next tick tries again.", cursor=context.cursor)
+            # With the moment from which runs count: an outage at the very beginning must not move it.
+            return dg.SensorResult(skip_reason=f"{error}. The next tick tries again.", cursor=cursor.write())
         requests: list[dg.RunRequest] = []
         for first in range(0, len(found), runs_per_request):
             made = (request_fn or make_request)(context, found[first : first + runs_per_request])
@@ -202,7 +203,7 @@ def _read(
     connection: Connection, cursor: StatusCursor, until: float, most: int, is_wanted: Callable[[RunHeader], bool]
 ) -> tuple[list[RunHeader], str | None]:
     """Finished runs that are wanted, at most ``most``, and the place behind the last one."""
-    found: list[RunHeader] = []
+    found: dict[str, RunHeader] = {}
     position = cursor.position
     deadline = time.monotonic() + MOST_SECONDS
     while len(found) < most and time.monotonic() < deadline:
@@ -210,10 +211,11 @@ def _read(
         page = connection.call(connection.backend.index.scan_finished_runs(position, until, most - len(found)))
         if not page.headers and page.cursor == position:
             break
-        found += [
-            header
+        # By their ids: an end that was published by two workers at once may be listed twice.
+        found |= {
+            header.run_id: header
             for header in page.headers
             if (header.finished_at or until) >= (cursor.since or 0.0) and is_wanted(header)
-        ]
+        }
         position = page.cursor
-    return found, position
+    return list(found.values()), position

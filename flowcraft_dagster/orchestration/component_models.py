@@ -61,6 +61,9 @@ class FlowcraftAutomationModel(dg.Model, dg.Resolvable):
     reacting: bool = Field(default=False, description="Whether completion and failure sensors run.")
     reconciliation_cron: str = Field(default="*/5 * * * *", description="When stalled runs are looked for.")
     stalled_after_seconds: float = Field(default=300.0, description="When a run counts as stalled.")
+    reconciliation_fresh_seconds: float = Field(
+        default=3600.0, description="Without a pass for so long its asset is no longer fresh; 0 for never."
+    )
     status_interval_seconds: int = Field(default=15, description="Between two ticks of the status sensor.")
     request_interval_seconds: int = Field(default=15, description="Between two ticks of the request sensor.")
 

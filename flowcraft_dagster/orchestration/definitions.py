@@ -48,6 +48,8 @@ class FlowcraftAutomation:
         reacting: the same for the completion and failure sensors, which launch Dagster runs or cancel workflows.
         reconciliation_cron: when stalled runs are looked for.
         stalled_after_seconds: a running run that was not touched for so long counts as stalled.
+        reconciliation_fresh_seconds: after so long without a pass its asset is no longer fresh; 0 for never. Only
+            where the schedule runs by itself.
         status_interval_seconds: between two ticks of the status sensor.
         request_interval_seconds: between two ticks of the run-request sensor.
     """
@@ -56,6 +58,7 @@ class FlowcraftAutomation:
     reacting: bool = False
     reconciliation_cron: str = "*/5 * * * *"
     stalled_after_seconds: float = 300.0
+    reconciliation_fresh_seconds: float = 3600.0
     status_interval_seconds: int = 15
     request_interval_seconds: int = 15
 
@@ -128,7 +131,9 @@ def build_flowcraft_definitions(
     acting = dg.Definitions(
         assets=[
             *build_blueprint_assets(catalogue, presenter),
-            build_reconciliation_asset(limits),
+            build_reconciliation_asset(
+                limits, automation.reconciliation_fresh_seconds if automation.running else 0.0
+            ),
             build_request_spec(),
         ],
         asset_checks=[build_request_check()],

@@ -52,11 +52,15 @@ class ReconciliationConfig(dg.Config):
     )
 
 
-def build_reconciliation_asset(limits: CheckLimits | None = None) -> dg.AssetsDefinition:
+def build_reconciliation_asset(
+    limits: CheckLimits | None = None, fresh_seconds: float = 0.0
+) -> dg.AssetsDefinition:
     """The asset: each materialization is one pass, with its figures as metadata.
 
     Args:
         limits: when its check fails; the defaults when None.
+        fresh_seconds: after so long without a pass the asset is no longer fresh, and after half of it that is said;
+            0 for never, less than two minutes counts as two.
     """
     given = limits or CheckLimits()
 
@@ -70,6 +74,7 @@ def build_reconciliation_asset(limits: CheckLimits | None = None) -> dg.AssetsDe
                 kinds={"flowcraft"},
                 # Another pass under way leaves nothing to do for this one.
                 skippable=True,
+                freshness_policy=_make_freshness(fresh_seconds),
             )
         ],
         check_specs=[dg.AssetCheckSpec(STALLED_CHECK, asset=RECONCILIATION_KEY, description="The pass woke no run.")],
@@ -99,6 +104,14 @@ def build_reconciliation_asset(limits: CheckLimits | None = None) -> dg.AssetsDe
         yield judge_pass(stats, given).to_result()
 
     return reconciliation
+
+
+def _make_freshness(seconds: float) -> dg.FreshnessPolicy | None:
+    if seconds <= 0:
+        return None
+    # Dagster knows no window below a minute.
+    window = timedelta(seconds=max(120.0, seconds))
+    return dg.FreshnessPolicy.time_window(fail_window=window, warn_window=window / 2)
 
 
 def make_pass(
@@ -163,7 +176,9 @@ def build_reconciliation_schedule(
         if going_on:
             return dg.SkipReason(f"the pass of run {going_on[0].dagster_run.run_id} goes on")
         config = ReconciliationConfig(stalled_after_seconds=stalled_after_seconds)
-        return dg.RunRequest(run_config=dg.RunConfig(ops={OP_NAME: config}))
+        # A tick that is repeated asks for the same pass.
+        key = context.scheduled_execution_time.isoformat()
+        return dg.RunRequest(run_key=key, run_config=dg.RunConfig(ops={OP_NAME: config}))
 
     return reconcile_flowcraft_runs_schedule
 

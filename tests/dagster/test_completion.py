@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -10,8 +14,10 @@ import pytest
 
 from flowcraft_dagster.errors import StoreUnavailable
 from flowcraft_dagster.orchestration.completion import FOLLOW_UP_OP, build_flowcraft_completion_sensor
+from flowcraft_dagster.orchestration.status_sensor import StatusSensorOptions, build_flowcraft_status_sensor
 from flowcraft_dagster.ports.records import Page, RunHeader
 from tests.dagster.conftest import Site, WorkerThread
+from tests.dagster.test_status_sensor import make_header
 
 
 @dg.job
@@ -98,6 +104,144 @@ def test_an_unusable_cursor_is_said(site: Site) -> None:
     site.evaluate(make_sensor(), "{")
 
     assert site.log.lines == ["the cursor is not used, since it cannot be read; only new runs are looked at"]
+
+
+@pytest.mark.parametrize("cursor", ["{", "[]", '{"version": 99}'])
+def test_an_unusable_cursor_begins_anew_and_reacts_to_new_runs(site: Site, worker: WorkerThread, cursor: str) -> None:
+    (run_id,) = run_to_end(site, "400")
+    tick = site.evaluate(make_sensor(), cursor)
+
+    (line,) = site.log.lines
+    assert "the cursor is not used, since it " in line
+    assert [request.run_key for request in tick.run_requests] == [run_id]
+    assert site.evaluate(make_sensor(), tick.cursor).run_requests == []
+
+
+def test_a_tick_whose_cursor_was_lost_asks_for_the_same_again(site: Site, worker: WorkerThread) -> None:
+    run_ids = run_to_end(site, "400", 3)
+    sensor = make_sensor(runs_per_request=2)
+    lost = site.evaluate(sensor)
+    run_ids += run_to_end(site, "400")
+    repeated = site.evaluate(sensor)
+
+    keys = [[request.run_key for request in tick.run_requests] for tick in (lost, repeated)]
+    # Dagster launches the same key once. The group that was not full has become another one.
+    assert keys[0][0] == keys[1][0]
+    assert len(keys[0]) == len(keys[1]) == 2
+
+
+def test_an_outage_at_the_very_beginning_loses_no_run(
+    site: Site, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*args: Any) -> Page:
+        raise StoreUnavailable("no route to host", store="test")
+
+    sensor = make_sensor(minimum_interval_seconds=1)
+    now = time.time()
+    with monkeypatch.context() as patch:
+        patch.setattr(site.connection.backend.index, "scan_finished_runs", away)
+        skipped = site.evaluate(sensor)
+    (run_id,) = run_to_end(site, "400")
+    # The outage ends an hour later.
+    monkeypatch.setattr(
+        "flowcraft_dagster.orchestration.status_cursor.time", SimpleNamespace(time=lambda: now + 3600.0)
+    )
+    recovered = site.evaluate(sensor, skipped.cursor)
+
+    assert [request.run_key for request in recovered.run_requests] == [run_id]
+
+
+def end_many(site: Site, count: int) -> None:
+    backend = site.connection.backend
+    now = time.time()
+
+    async def end() -> None:
+        headers = (make_header(f"run-{number}", now + number / 1e6) for number in range(count))
+        await asyncio.gather(*(backend.state.create_run(header, b"{}") for header in headers))
+
+    site.connection.call(end())
+
+
+def test_ten_thousand_runs_in_one_tick_within_the_time_that_a_tick_has(site: Site) -> None:
+    end_many(site, 10_000)
+    began = time.process_time()
+    tick = site.evaluate(make_sensor(runs_per_request=1000, max_requests_per_tick=10))
+
+    assert [len(request.run_key.split("..")) for request in tick.run_requests] == [2] * 10
+    assert site.evaluate(make_sensor(), tick.cursor).run_requests == []
+    # None of them is wanted: they are passed over in small pages.
+    assert site.evaluate(make_sensor(statuses=["failed"])).run_requests == []
+    assert time.process_time() - began < 15.0
+
+
+def test_an_end_that_is_listed_twice_is_reacted_to_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = make_header("twice", time.time())
+
+    async def scan(cursor: str | None, until: float, limit: int) -> Page:
+        return Page((), cursor) if cursor else Page((header, header), "end")
+
+    monkeypatch.setattr(site.connection.backend.index, "scan_finished_runs", scan)
+    (request,) = site.evaluate(make_sensor(runs_per_request=2)).run_requests
+
+    assert request.run_key == "twice"
+
+
+def test_it_targets_a_job_or_assets(site: Site, worker: WorkerThread) -> None:
+    @dg.asset
+    def digest() -> None:
+        """What is materialized."""
+
+    by_job = build_flowcraft_completion_sensor(name="a", job=reaction, safety_lag_seconds=-1.0)
+    by_selection = build_flowcraft_completion_sensor(
+        name="b", asset_selection=dg.AssetSelection.assets(digest), safety_lag_seconds=-1.0
+    )
+    definitions = dg.Definitions.merge(
+        site.definitions, dg.Definitions(assets=[digest], sensors=[by_job, by_selection])
+    )
+    dg.Definitions.validate_loadable(definitions)
+    (run_id,) = run_to_end(site, "400")
+
+    assert by_job.job_name == "reaction"
+    assert by_selection.asset_selection == dg.AssetSelection.assets(digest)
+    for sensor in (by_job, by_selection):
+        (request,) = replace(site, definitions=definitions).evaluate(sensor).run_requests
+        assert request.run_key == run_id
+
+
+def test_what_the_status_sensor_reports_triggers_automation_downstream(site: Site, worker: WorkerThread) -> None:
+    shown, broken = (site.catalogue.entries[name].key for name in ("400", "fails"))
+
+    @dg.asset(deps=[shown], automation_condition=dg.AutomationCondition.eager())
+    def after_success() -> None:
+        """Follows runs that completed."""
+
+    @dg.asset(deps=[broken], automation_condition=dg.AutomationCondition.eager())
+    def after_failures() -> None:
+        """Follows a blueprint of which no run completes."""
+
+    definitions = dg.Definitions.merge(site.definitions, dg.Definitions(assets=[after_success, after_failures]))
+    options = StatusSensorOptions(safety_lag_seconds=-1.0)
+    sensor = build_flowcraft_status_sensor(catalogue=site.catalogue, options=options)
+
+    def evaluate(before: Any = None) -> Any:
+        return dg.evaluate_automation_conditions(
+            defs=definitions,
+            instance=site.instance,
+            asset_selection=dg.AssetSelection.all(),
+            cursor=None if before is None else before.cursor,
+        )
+
+    first = evaluate()
+    run_to_end(site, "400")
+    run_to_end(site, "fails")
+    tick = site.evaluate(sensor)
+    site.report(tick)
+    second = evaluate(first)
+    site.report(site.evaluate(sensor, tick.cursor))
+    third = evaluate(second)
+
+    assert [found.total_requested for found in (first, second, third)] == [0, 1, 0]
+    assert second.get_num_requested(after_success.key) == 1
 
 
 @pytest.mark.parametrize("wrong", [{"statuses": ["running"]}, {"runs_per_request": 0}, {"max_requests_per_tick": 0}])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,9 +16,18 @@ import dagster as dg
 import pytest
 
 from flowcraft_dagster.errors import StoreUnavailable
-from flowcraft_dagster.orchestration.reconciliation import LEASE, LEASE_SECONDS, RECONCILIATION_KEY
+from flowcraft_dagster.orchestration.definitions import FlowcraftAutomation, build_flowcraft_definitions
+from flowcraft_dagster.orchestration.reconciliation import (
+    LEASE,
+    LEASE_SECONDS,
+    RECONCILIATION_KEY,
+    ReconciliationConfig,
+    make_pass,
+)
 from flowcraft_dagster.ports.records import Page
 from tests.dagster.conftest import Site, WorkerThread
+from tests.dagster.sample_app import app as sample_app
+from tests.dagster.test_resource_set import await_expiry
 
 JOB = "reconcile_flowcraft_runs"
 OP = "reconcile_flowcraft_runs_op"
@@ -101,6 +114,68 @@ def test_a_pass_that_failed_is_repeated(site: Site, monkeypatch: pytest.MonkeyPa
     assert figures_of(site)["scanned"] == 0
 
 
+def test_a_pass_that_keeps_failing_is_visible_and_the_next_one_recovers(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(cursor: str | None, limit: int) -> Page:
+        raise StoreUnavailable("no route to host", store="test")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.connection.backend.index, "scan_live_runs", away)
+        patch.setattr("flowcraft_dagster.orchestration.following.RETRY_SECONDS", 0.0)
+        failed = reconcile(site)
+
+    kinds = Counter(event.event_type_value for event in failed.all_events if event.step_key == OP)
+    assert not failed.success
+    assert (kinds["STEP_UP_FOR_RETRY"], kinds["STEP_FAILURE"]) == (3, 1)
+    assert site.instance.get_latest_materialization_event(RECONCILIATION_KEY) is None
+    # What else the run looks at was looked at.
+    assert checks_of(failed)["servers_answer"]
+    assert reconcile(site).success
+    assert figures_of(site)["scanned"] == 0
+
+
+def test_of_two_passes_at_once_one_does_the_work(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = site.connection.backend.index.scan_live_runs
+    is_scanning, may_go_on = threading.Event(), threading.Event()
+
+    async def slow(cursor: str | None, limit: int) -> Page:
+        is_scanning.set()
+        await asyncio.get_running_loop().run_in_executor(None, may_go_on.wait, 60.0)
+        return await scan(cursor, limit)
+
+    monkeypatch.setattr(site.connection.backend.index, "scan_live_runs", slow)
+    # Much shorter than the first pass takes: it renews its lease.
+    monkeypatch.setattr("flowcraft_dagster.orchestration.reconciliation.LEASE_SECONDS", 0.4)
+    parts = site.connection, site.resources["flowcraft_coordination"], ReconciliationConfig()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(make_pass, *parts)
+        assert is_scanning.wait(60)
+        await_expiry(site, "reconciliation", 0.4)
+        second = make_pass(*parts)
+        may_go_on.set()
+
+        assert second is None
+        assert first.result(60) is not None
+    assert make_pass(*parts) is not None
+
+
+@pytest.mark.parametrize(
+    ("automation", "seconds"),
+    [
+        (FlowcraftAutomation(), 3600),
+        (FlowcraftAutomation(reconciliation_fresh_seconds=1.0), 120),
+        (FlowcraftAutomation(reconciliation_fresh_seconds=0.0), None),
+        (FlowcraftAutomation(running=False), None),
+    ],
+)
+def test_passes_are_to_be_fresh_where_the_schedule_runs(automation: FlowcraftAutomation, seconds: int | None) -> None:
+    definitions = build_flowcraft_definitions(sample_app, automation=automation)
+    policy: Any = definitions.resolve_asset_graph().get(RECONCILIATION_KEY).freshness_policy
+
+    assert (policy and policy.fail_window.to_timedelta().total_seconds()) == seconds
+
+
 @pytest.fixture
 def stored(site: Site, tmp_path: Path) -> Iterator[Site]:
     """With an instance on disk: a schedule's context opens the instance anew."""
@@ -108,9 +183,9 @@ def stored(site: Site, tmp_path: Path) -> Iterator[Site]:
         yield replace(site, instance=instance)
 
 
-def evaluate(site: Site) -> Any:
+def evaluate(site: Site, minute: int = 5) -> Any:
     schedule = site.definitions.get_repository_def().get_schedule_def(SCHEDULE)
-    now = datetime(2026, 1, 1, 12, 5, tzinfo=timezone.utc)
+    now = datetime(2026, 1, 1, 12, minute, tzinfo=timezone.utc)
     with dg.build_schedule_context(instance=site.instance, scheduled_execution_time=now) as context:
         return schedule.evaluate_tick(context)
 
@@ -120,6 +195,21 @@ def test_the_schedule_asks_for_a_pass_with_a_config_that_runs(site: Site, stored
 
     assert site.run_job(JOB, dict(request.run_config)).success
     assert request.run_config["ops"][OP]["config"]["stalled_after_seconds"] == 300.0
+
+
+def test_a_repeated_tick_of_the_schedule_asks_for_the_same_pass(stored: Site) -> None:
+    (first,), (again,) = evaluate(stored).run_requests, evaluate(stored).run_requests
+    (later,) = evaluate(stored, minute=10).run_requests
+
+    assert first.run_key == again.run_key == "2026-01-01T12:05:00+00:00"
+    assert later.run_key != first.run_key
+
+
+def test_the_schedule_asks_no_server(stored: Site) -> None:
+    stored.home.parent.mkdir(exist_ok=True)
+    stored.home.write_text("a file in the way")
+
+    assert len(evaluate(stored).run_requests) == 1
 
 
 def test_the_schedule_waits_for_a_pass_that_goes_on(stored: Site) -> None:
