@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+# Whoever imports the suites first, their asserts tell what they compared.
+pytest.register_assert_rewrite("flowcraft_dagster.testing.contracts")
+
 PROJECT = Path(__file__).resolve().parents[1]
 VARIABLES = ("KAFKA_BROKERS", "CASSANDRA_CONTACT_POINTS", "CASSANDRA_PORT", "REDIS_URL")
 

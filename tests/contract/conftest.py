@@ -9,10 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-pytest.register_assert_rewrite("flowcraft_dagster.testing.contracts")
-
-from flowcraft_dagster.backends.cassandra.session import CassandraSession  # noqa: E402  # after the rewrite
-from flowcraft_dagster.backends.cassandra.settings import CassandraSettings  # noqa: E402
+from flowcraft_dagster.backends.cassandra.session import CassandraSession
+from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
 
 
 @dataclass(frozen=True)
