@@ -78,8 +78,8 @@ async def _until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.02)
 
 
-def _has_trouble(patience: Patience, text: str) -> bool:
-    return text in (patience.trouble or "")
+def _has_trouble(running: asyncio.Future[Outcome], patience: Patience, text: str) -> bool:
+    return running.done() or text in (patience.trouble or "")
 
 
 async def test_an_isolated_node_sees_and_gives_what_it_would_here(isolator: Isolator) -> None:
@@ -136,12 +136,12 @@ async def test_an_app_that_cannot_be_loaded_is_no_nodes_fault(monkeypatch: pytes
         place.write_text(broken, encoding="utf-8")
         async with _open_isolator("deployed_app:app") as isolator:
             running = asyncio.ensure_future(_run(isolator, "late"))
-            await _until(partial(_has_trouble, isolator._patience, "deployed_app"))
+            await _until(partial(_has_trouble, running, isolator._patience, "deployed_app"))
             assert not running.done()
             # Deployed at last, but without the node kind at first.
             head = "from flowcraft_dagster import Flowcraft\napp = Flowcraft()\n"
             place.write_text(head, encoding="utf-8")
-            await _until(partial(_has_trouble, isolator._patience, "no node kind"))
+            await _until(partial(_has_trouble, running, isolator._patience, "no node kind"))
             place.write_text(f"{head}app.nodes.register('late', lambda ctx: 'here')\n# whole\n", encoding="utf-8")
             outcome = await asyncio.wait_for(running, 60)
             assert isinstance(outcome, Done), outcome
