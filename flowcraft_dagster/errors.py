@@ -10,6 +10,7 @@
     +-- SerializationError              a value is not JSON (path)
     +-- SizeLimitExceeded               a context, output or file is over its limit
     +-- SettingsError                   a setting has no usable value (name)
+    +-- UnknownCursor                   a cursor is none of this listing (cursor)
     +-- AppLoadError                    MODULE:ATTR does not lead to an app (target)
     +-- NodeError                       a node's own failure; ends its branch
     |   +-- FatalNodeError              no retry, no fallback
@@ -166,6 +167,13 @@ class SettingsError(FlowcraftError):
 
     template = "setting {name}: {reason}"
     hint_template = "Set {name} in the environment or pass it to the settings; see docs/reference/settings.md."
+
+
+class UnknownCursor(FlowcraftError):
+    """A cursor is none of this listing: it is of another store, or was changed. Fields: cursor."""
+
+    template = "cursor {cursor!r} is none of this listing"
+    hint_template = "Begin anew, without a cursor."
 
 
 class AppLoadError(FlowcraftError):

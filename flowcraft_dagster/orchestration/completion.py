@@ -9,7 +9,7 @@ import dagster as dg
 from dagster import OpExecutionContext
 from pydantic import Field
 
-from flowcraft_dagster.errors import InfrastructureError
+from flowcraft_dagster.errors import InfrastructureError, UnknownCursor
 from flowcraft_dagster.orchestration.connection import Connection
 from flowcraft_dagster.orchestration.figures import sum_up
 from flowcraft_dagster.orchestration.following import retried
@@ -115,7 +115,7 @@ def build_flowcraft_completion_sensor(
             until = time.time() - connection.choose_lag(safety_lag_seconds)
             try:
                 found, position = _read(connection, cursor, until, most, is_wanted)
-            except (ValueError, TypeError):
+            except UnknownCursor:
                 context.log.warning("the store does not know the cursor's place; only new runs are looked at")
                 cursor = start_anew(context.cursor or "").begin(lookback)
                 found, position = _read(connection, cursor, until, most, is_wanted)

@@ -85,7 +85,7 @@ class FinishedRunsReader:
             until: runs that ended at or after this are left for the next tick, seconds since 1970 UTC.
 
         Raises:
-            ValueError, TypeError: the store does not know the cursor's place.
+            UnknownCursor: the store does not know the cursor's place.
             InfrastructureError: the store is away.
         """
         found = FinishedRuns(position=cursor.position)

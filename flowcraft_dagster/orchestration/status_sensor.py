@@ -9,7 +9,7 @@ from typing import Final
 
 import dagster as dg
 
-from flowcraft_dagster.errors import InfrastructureError
+from flowcraft_dagster.errors import InfrastructureError, UnknownCursor
 from flowcraft_dagster.orchestration.blueprint_checks import judge_blueprint
 from flowcraft_dagster.orchestration.catalogue import Catalogue
 from flowcraft_dagster.orchestration.connection import Connection
@@ -138,7 +138,8 @@ class _Tick:
             events += [judge_blueprint(entry).to_evaluation() for entry in self.catalogue.entries.values()]
         one_by_one = found.statuses.total() <= self.options.run_events
         unjudged = []
-        for blueprint_id in dict.fromkeys([*found.figures, *cursor.unjudged]):
+        # What was put off comes first, so that it is not put off for ever.
+        for blueprint_id in dict.fromkeys([*cursor.unjudged, *found.figures]):
             entry = self.catalogue.entries.get(blueprint_id)
             if entry is None:
                 continue
@@ -177,7 +178,7 @@ class _Tick:
         cursor = cursor.begin(self.options.lookback_seconds)
         try:
             return cursor, reader.read(cursor, until)
-        except (ValueError, TypeError):
+        except UnknownCursor:
             self.context.log.warning("the store does not know the cursor's place %r; starting anew", cursor.position)
             cursor = start_anew(self.context.cursor or "").begin(self.options.lookback_seconds)
             return cursor, reader.read(cursor, until)

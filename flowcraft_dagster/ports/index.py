@@ -27,7 +27,8 @@ class RunIndex(Protocol):
     async def scan_finished_runs(self, cursor: str | None, until: float, limit: int) -> Page:
         """A page of runs that ended before ``until``, children included, in the order they ended.
 
-        The cursor of the last page is not None but a place to go on from, so that a reader sees each run once.
+        The cursor of the last page is not None but a place to go on from, so that a reader sees each run once. Raises
+        UnknownCursor for one that no page had.
         """
         ...
 

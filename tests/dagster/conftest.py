@@ -138,6 +138,13 @@ def sample_catalogue() -> Catalogue:
     return build_catalogue(sample_app, FlowcraftDagsterTranslator(), Presenter())
 
 
+@pytest.fixture(autouse=True)
+def disconnected() -> Iterator[None]:
+    """No test finds what another one has connected to."""
+    yield
+    close_connections()
+
+
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as made:
@@ -145,16 +152,13 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    # A test before this one may have failed before it let go of its own.
-    close_connections()
+def site(tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Site:
     home = tmp_path / "home"
     monkeypatch.setenv(HOME_VARIABLE, str(home))
     resource = FlowcraftClientResource(
         app=SAMPLE_APP, backend=EmbeddedStoreResource(home=str(home), synchronous="NORMAL")
     )
-    yield Site(sample_app, home, resource, sample_definitions(), sample_catalogue(), instance)
-    close_connections()
+    return Site(sample_app, home, resource, sample_definitions(), sample_catalogue(), instance)
 
 
 class WorkerThread:

@@ -180,7 +180,7 @@ def test_a_dagster_run_that_repeats_another_takes_up_its_workflow_only_for_the_s
         with dg.execute_job(job, instance, reexecution_options=options) as second:
             assert second.success
 
-    assert HANDED_ON == outputs[-1:]
+    assert outputs[-1:] == HANDED_ON
     workflows = sorted(site.client.runs(), key=lambda header: header.started_at)
     assert [site.client.result(header.run_id).outputs["step2"] for header in workflows] == outputs
 

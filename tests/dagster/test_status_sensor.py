@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,9 +17,10 @@ from flowcraft_dagster.errors import StoreUnavailable
 from flowcraft_dagster.orchestration import status_sensor
 from flowcraft_dagster.orchestration.catalogue import Catalogue
 from flowcraft_dagster.orchestration.presenter import Presenter
+from flowcraft_dagster.orchestration.resources import EmbeddedStoreResource, FlowcraftClientResource
 from flowcraft_dagster.orchestration.status_sensor import StatusSensorOptions, build_flowcraft_status_sensor
 from flowcraft_dagster.ports.records import Page, RunHeader
-from tests.dagster.conftest import Site, WorkerThread
+from tests.dagster.conftest import SAMPLE_APP, LogKeeper, Site, WorkerThread
 
 SENSOR = "flowcraft_status_sensor"
 
@@ -124,6 +126,21 @@ def test_an_unusable_cursor_begins_anew_and_says_so(site: Site, worker: WorkerTh
     # Not the batch of a sensor that never was.
     assert result.asset_events[0].metadata["batch_id"].value != "0-start"
     assert tick(site, result.cursor).asset_events == []
+
+
+def test_a_place_in_another_file_hides_no_run(site: Site, worker: WorkerThread, tmp_path: Path) -> None:
+    end_many(site, 5)
+    before = tick(site).cursor
+    # The folder was lost, and is made anew by the next worker.
+    backend = EmbeddedStoreResource(home=str(tmp_path / "new"))
+    other = replace(site, resource=FlowcraftClientResource(app=SAMPLE_APP, backend=backend), log=LogKeeper())
+    end_many(other, 2)
+    result = tick(other, before)
+
+    (line,) = other.log.lines
+    assert line.startswith("the store does not know the cursor's place")
+    assert result.asset_events[0].metadata["runs"].value == 2
+    assert tick(other, result.cursor).asset_events == []
 
 
 def test_what_ended_long_ago_is_left_out_at_the_beginning(site: Site, worker: WorkerThread) -> None:

@@ -25,6 +25,7 @@ from flowcraft_dagster.backends.cassandra.headers import decode_header
 from flowcraft_dagster.backends.cassandra.listings import LATE_SECONDS, RunListings
 from flowcraft_dagster.backends.cassandra.session import CassandraSession
 from flowcraft_dagster.backends.cassandra.timers import TimerTable
+from flowcraft_dagster.errors import UnknownCursor
 from flowcraft_dagster.ports.records import FINAL_STATUSES, LIVE_STATUSES, Page, RunHeader, RunQuery, Timer
 from flowcraft_dagster.ports.state import StateStore
 
@@ -139,7 +140,7 @@ class CassandraRunIndex:
 
     async def scan_finished_runs(self, cursor: str | None, until: float, limit: int) -> Page:
         """See ``RunIndex.scan_finished_runs``. Raises StoreUnavailable."""
-        moment, run_id = orjson.loads(cursor) if cursor else (None, "")
+        moment, run_id = _read_place(cursor)
         found: list[tuple[float, str, str]] = []
         for bucket in await self._directory.read(FINISHED, find_bucket(FINISHED, until)):
             if moment is not None and bucket < find_bucket(FINISHED, moment):
@@ -266,6 +267,17 @@ class CassandraRunIndex:
             if len(rows) < CHUNK:
                 return
             before = (rows[-1][0], rows[-1][1])
+
+
+def _read_place(cursor: str | None) -> tuple[float | None, str]:
+    """Moment and id of the last run that was seen. Raises UnknownCursor."""
+    if not cursor:
+        return None, ""
+    try:
+        moment, run_id = orjson.loads(cursor)
+        return float(moment), str(run_id)
+    except (ValueError, TypeError):
+        raise UnknownCursor(cursor=cursor) from None
 
 
 def _matches(header: RunHeader, query: RunQuery) -> bool:

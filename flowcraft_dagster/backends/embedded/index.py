@@ -11,6 +11,7 @@ from flowcraft_dagster.backends.embedded.connection import BulkInsert
 from flowcraft_dagster.backends.embedded.headers import COLUMNS, build_header, read_header
 from flowcraft_dagster.backends.embedded.session import Session
 from flowcraft_dagster.backends.embedded.writer import WriteKind
+from flowcraft_dagster.errors import UnknownCursor
 from flowcraft_dagster.ports.records import FINAL_STATUSES, LIVE_STATUSES, Page, RunHeader, RunQuery, Timer
 
 _LIVE = f"""SELECT {COLUMNS} FROM heads AS h INDEXED BY heads_live CROSS JOIN runs AS r ON r.number = h.run
@@ -41,7 +42,7 @@ class EmbeddedRunIndex:
 
     async def scan_finished_runs(self, cursor: str | None, until: float, limit: int) -> Page:
         """See ``RunIndex.scan_finished_runs``."""
-        after = int(cursor or 0)
+        after = self._read_place(cursor)
         sql = f"{_FINISHED} WHERE f.number > ? ORDER BY f.number LIMIT ?"
         rows = await self._session.reader.ask_apart(
             lambda connection: connection.execute(sql, (after, limit)).fetchall()
@@ -54,7 +55,19 @@ class EmbeddedRunIndex:
                 break
             headers.append(header)
             after = number
-        return Page(tuple(headers), str(after))
+        return Page(tuple(headers), f"{self._name_file()}{after}")
+
+    def _read_place(self, cursor: str | None) -> int:
+        """Number of the last run that was seen. A place in another file would hide what ends in this one."""
+        if cursor is None:
+            return 0
+        number = cursor.removeprefix(self._name_file())
+        if number == cursor or not number.isdecimal():
+            raise UnknownCursor(cursor=cursor)
+        return int(number)
+
+    def _name_file(self) -> str:
+        return f"{self._session.topic_id[:8]}-"
 
     async def publish(self, header: RunHeader) -> None:
         """Nothing to do: the projection is the run itself."""

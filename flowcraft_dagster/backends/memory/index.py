@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flowcraft_dagster.backends.memory.state import MemoryStateStore
+from flowcraft_dagster.errors import UnknownCursor
 from flowcraft_dagster.ports.records import Page, RunHeader, RunQuery, Timer
 
 
@@ -41,7 +42,9 @@ class MemoryRunIndex:
 
     async def scan_finished_runs(self, cursor: str | None, until: float, limit: int) -> Page:
         """See ``RunIndex.scan_finished_runs``."""
-        after = int(cursor) if cursor else 0
+        if cursor is not None and not cursor.isdecimal():
+            raise UnknownCursor(cursor=cursor)
+        after = int(cursor or 0)
         headers: list[RunHeader] = []
         for number, run_id in self._state.finished.items():
             if number <= after:

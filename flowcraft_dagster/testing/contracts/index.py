@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from flowcraft_dagster.errors import UnknownCursor
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.records import (
     AWAITING,
@@ -139,6 +140,15 @@ class RunIndexContract(BackendContract):
         assert page.headers == ()
         found, _ = await self._await_finished(backend, page.cursor, now + 60, 1)
         assert found == [young.run_id]
+
+    @on_backend
+    async def test_a_cursor_of_something_else_is_refused(self, backend: Backend) -> None:
+        for cursor in ("no place", "{}", "[1]", "-1"):
+            try:
+                page = await backend.index.scan_finished_runs(cursor, time.time(), 10)
+            except UnknownCursor:
+                continue
+            raise AssertionError(f"{cursor} was taken for a place: {page}")
 
     @on_backend
     async def test_publishing_is_repeated_without_harm(self, backend: Backend) -> None:
