@@ -27,6 +27,8 @@ from flowcraft_dagster.runtime.result import RunResult
 AssetEvent = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 
 MOST_NODES_COUNTED: Final = 20
+MOST_TRIED: Final = 5
+"""Runs that are read to find one that can be shown; others may have been deleted."""
 
 
 @dataclass
@@ -92,7 +94,8 @@ class StatusEvents:
         return kind(asset_key=entry.key, description=count_in_words(figures.statuses), metadata=metadata)
 
     def _describe_latest(self, figures: RunFigures) -> dict[str, Any]:
-        for header in reversed([header for header in figures.latest if header.status == COMPLETED]):
+        completed = [header for header in figures.latest if header.status == COMPLETED]
+        for header in reversed(completed[-MOST_TRIED:]):
             found = self._load(header)
             if found is not None:
                 result, blueprint = found

@@ -137,8 +137,7 @@ def test_a_place_in_another_file_hides_no_run(site: Site, worker: WorkerThread, 
     end_many(other, 2)
     result = tick(other, before)
 
-    (line,) = other.log.lines
-    assert line.startswith("the store does not know the cursor's place")
+    assert other.log.lines[0].startswith("the store does not know the cursor's place")
     assert result.asset_events[0].metadata["runs"].value == 2
     assert tick(other, result.cursor).asset_events == []
 
