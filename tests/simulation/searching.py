@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,6 +70,10 @@ class Story:
         weather: of the network.
         outages: when servers are away: from, for how long, which.
         bad_messages: places of ``BAD_MESSAGES`` that are put into the run's own partition.
+        runs: how many runs there are at a time.
+        options: of workers and clients, where they differ from ``OPTIONS``.
+        skew: by how many seconds clocks differ.
+        reconciles: whether a reconciler wakes everything again and again.
         seed: of everything else.
     """
 
@@ -79,6 +84,10 @@ class Story:
     weather: Weather = field(default_factory=Weather)
     outages: tuple[tuple[float, float, str], ...] = ()
     bad_messages: tuple[int, ...] = ()
+    runs: int = 1
+    options: tuple[tuple[str, Any], ...] = ()
+    skew: float = 0.0
+    reconciles: bool = False
     seed: int = 0
 
     def play(self) -> list[str]:
@@ -98,7 +107,8 @@ class Story:
             dice,
             workers=self.workers,
             weather=replace(self.weather),
-            settings=Settings(backend="memory", options=OPTIONS),
+            settings=Settings(backend="memory", options=replace(OPTIONS, **dict(self.options))),
+            skew_seconds=self.skew,
             open_backend=None if file is None else file.open_process,
         ) as cluster:
             async def meet(point: FaultPoint) -> None:
@@ -109,16 +119,24 @@ class Story:
 
             for point in FaultPoint:
                 arm(point, meet)
-            disturbing = asyncio.ensure_future(self._disturb(cluster))
+            disturbing = [
+                asyncio.ensure_future(work) for work in (self._disturb(cluster), self._reconcile(cluster))
+            ]
+            for place in self.bad_messages:
+                await cluster.backend.jobs.send([Message("run", BAD_MESSAGES[place])])
+            names = ["run", *(f"run-{number}" for number in range(1, self.runs))]
+            driving = asyncio.gather(*(self._drive(cluster, workload, name) for name in names))
             try:
-                problems = await asyncio.wait_for(self._drive(cluster, workload), PATIENCE)
+                problems = [problem for found in await asyncio.wait_for(driving, PATIENCE) for problem in found]
                 _PASSED[self.workload, self.backend, self.happenings] = passed
             except asyncio.TimeoutError:
-                header = await cluster.backend.state.read_header("run")
-                problems = [f"lost: no end after {PATIENCE} s, {header}"]
+                headers = [await cluster.backend.state.read_header(name) for name in names]
+                left = [header for header in headers if header is None or not header.is_final]
+                problems = [f"lost: no end after {PATIENCE} s, {left}"]
             finally:
                 disarm()
-                disturbing.cancel()
+                for task in disturbing:
+                    task.cancel()
             return problems + await self._judge(cluster)
 
     async def _disturb(self, cluster: SimulatedCluster) -> None:
@@ -131,25 +149,30 @@ class Story:
             finally:
                 cluster.weather.store_down = cluster.weather.queue_down = False
 
-    async def _drive(self, cluster: SimulatedCluster, workload: Workload) -> list[str]:
+    async def _reconcile(self, cluster: SimulatedCluster) -> None:
+        reconciler = cluster.reconciler(5.0)
+        while self.reconciles:
+            await cluster.clock.sleep(20)
+            with suppress(InfrastructureError):
+                await reconciler.run(everything=cluster.dice.random() < 0.2)
+
+    async def _drive(self, cluster: SimulatedCluster, workload: Workload, name: str) -> list[str]:
         client = cluster.client
-        for place in self.bad_messages:
-            await cluster.backend.jobs.send([Message("run", BAD_MESSAGES[place])])
-        await _insist(lambda: client.start(StartRequest("main", {}, "run")))
+        await _insist(lambda: client.start(StartRequest("main", {}, name)))
         if workload.answer is not None or workload.cancel:
-            await _insist(lambda: client.wait_for_pause("run", PATIENCE))
+            await _insist(lambda: client.wait_for_pause(name, PATIENCE))
         if workload.answer is not None:
-            await _insist(lambda: client.resume("run", str(workload.answer), output="yes", request_id="once"))
+            await _insist(lambda: client.resume(name, str(workload.answer), output="yes", request_id="once"))
         if workload.cancel:
-            await _insist(lambda: client.cancel("run", "no longer wanted"))
-        result = await _insist(lambda: client.wait("run", PATIENCE))
+            await _insist(lambda: client.cancel(name, "no longer wanted"))
+        result = await _insist(lambda: client.wait(name, PATIENCE))
         problems = []
         if result.status != workload.status or dict(result.outputs) != dict(workload.outputs):
             told = f"{result.status} with {result.outputs}, errors {[error.message for error in result.errors]}"
             problems.append(f"ended {told}, not {workload.status} with {workload.outputs}")
         # Whatever is still on its way must change nothing.
         await cluster.clock.sleep(15 + max((happening.seconds for happening in self.happenings), default=0.0))
-        again = await _insist(lambda: client.result("run"))
+        again = await _insist(lambda: client.result(name))
         if again.to_json() != result.to_json():
             problems.append(f"changed after its end: {result.to_json()} became {again.to_json()}")
         return problems
@@ -157,13 +180,16 @@ class Story:
     async def _judge(self, cluster: SimulatedCluster) -> list[str]:
         backend = cluster.backend
         # Repeated messages and put back ones take their time.
-        for _ in range(240):
+        for _ in range(1200):
             if await backend.jobs.measure_lag() == 0:
                 break
             await cluster.clock.sleep(0.5)
         if any(happening.fate == "raise" for happening in self.happenings):
             # What nobody foresees may end a worker; another one takes its place.
             cluster.journal.failures.clear()
+        if dict(self.options).get("durability") == "segment":
+            # A chain is committed together: its nodes start before their sources are durable.
+            cluster.journal.early.clear()
         problems = await cluster.journal.find_faults(backend.state)
         lag = await backend.jobs.measure_lag()
         if lag:

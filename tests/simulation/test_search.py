@@ -47,7 +47,30 @@ stories = st.builds(
     weathers,
     st.lists(outages, max_size=2).map(lambda listed: tuple(sorted(listed))),
     st.lists(st.integers(0, len(BAD_MESSAGES) - 1), max_size=3, unique=True).map(tuple),
-    st.integers(0, 1000),
+    seed=st.integers(0, 1000),
+)
+crowds = st.builds(
+    Story,
+    st.sampled_from(sorted(WORKLOADS)),
+    st.lists(happenings, max_size=2).map(tuple),
+    st.sampled_from(BACKENDS),
+    st.integers(1, 3),
+    weathers,
+    st.lists(outages, max_size=1).map(tuple),
+    runs=st.sampled_from([1, 5]),
+    options=st.fixed_dictionaries(
+        {},
+        optional={
+            "max_lanes": st.sampled_from([1, 2]),
+            "concurrency": st.sampled_from([1, 2]),
+            "run_concurrency": st.just(1),
+            "durability": st.just("segment"),
+            "anchor_seconds": st.just(2.0),
+        },
+    ).map(lambda chosen: tuple(sorted(chosen.items()))),
+    skew=st.sampled_from([0.0, 4.0]),
+    reconciles=st.booleans(),
+    seed=st.integers(0, 1000),
 )
 
 
@@ -91,7 +114,18 @@ def test_no_story_breaks_a_promise(story: Story) -> None:
     assert story.play() == []
 
 
-@settings(deadline=None)
+@settings(
+    max_examples=int(EXAMPLES or 60),
+    derandomize=EXAMPLES is None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(crowds)
+def test_no_narrow_worker_breaks_a_promise(story: Story) -> None:
+    assert story.play() == []
+
+
+@settings(deadline=None, derandomize=True)
 @given(st.sampled_from(sorted(WORKLOADS)), st.sampled_from(BACKENDS), st.integers(0, 50))
 @example("wait", "embedded", 0)
 def test_a_bad_message_is_in_nobodys_way(workload: str, backend: str, seed: int) -> None:

@@ -19,6 +19,7 @@ from flowcraft_dagster.runtime.reconciler import Reconciler
 from flowcraft_dagster.runtime.worker import Worker
 from flowcraft_dagster.settings import Settings
 from flowcraft_dagster.testing.simulation.journal import Journal
+from flowcraft_dagster.testing.simulation.loop import SimulatedClock
 from flowcraft_dagster.testing.simulation.network import Connection, Weather, connect
 from flowcraft_dagster.wiring import make_backend
 
@@ -69,6 +70,7 @@ class SimulatedCluster:
         settings: options of workers and client.
         crash_chance: that a process is killed, frozen or thrown out of the group as it passes a fault point.
         most_crashes: crashes before everything stays well, so that a run can end.
+        skew_seconds: by how much the clocks of two processes differ at the most.
         open_backend: the backend as the process with a connection has it, or one that never dies (None); a memory
             backend for all by default.
     """
@@ -84,6 +86,7 @@ class SimulatedCluster:
         settings: Settings | None = None,
         crash_chance: float = 0.0,
         most_crashes: int = 6,
+        skew_seconds: float = 0.0,
         open_backend: Callable[[Connection | None], Backend] | None = None,
     ) -> None:
         self.app = app
@@ -103,6 +106,7 @@ class SimulatedCluster:
         self._count = workers
         self._crash_chance = crash_chance
         self._most_crashes = most_crashes
+        self._skew = skew_seconds
         self._connections: list[Connection] = []
         self._supervisors: list[asyncio.Task[None]] = []
         # What waits in a dead process would be garbage, and asyncio complains of tasks that are collected.
@@ -163,7 +167,8 @@ class SimulatedCluster:
 
     def _make_process(self, slot: str) -> SimulatedProcess:
         backend, connection = self._connect()
-        worker = self.app.worker(self.settings, backend=backend, clock=self.clock, dice=self.dice, slot=slot)
+        clock = SimulatedClock(asyncio.get_running_loop(), (self.dice.random() - 0.5) * self._skew)
+        worker = self.app.worker(self.settings, backend=backend, clock=clock, dice=self.dice, slot=slot)
         return SimulatedProcess(slot, connection, worker, asyncio.Event())
 
     async def strike(self, fate: str, *, seconds: float) -> None:

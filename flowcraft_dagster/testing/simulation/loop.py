@@ -176,14 +176,20 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
 
 class SimulatedClock:
-    """A ``Clock`` over a loop's virtual time."""
+    """A ``Clock`` over a loop's virtual time.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        loop: keeps the time.
+        ahead_seconds: by how much the wall clock of this machine is wrong.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ahead_seconds: float = 0.0) -> None:
         self._loop = loop
+        self._ahead = ahead_seconds
 
     def now(self) -> float:
-        """Seconds since 1970 UTC."""
-        return EPOCH + self._loop.time()
+        """Seconds since 1970 UTC, as this machine has them."""
+        return EPOCH + self._ahead + self._loop.time()
 
     def monotonic(self) -> float:
         """Seconds since the simulation began."""
