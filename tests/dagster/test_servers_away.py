@@ -250,6 +250,24 @@ def await_tick(site: Site, sensor: str, cursor: str | None, is_there: Callable[[
 @pytest.mark.cassandra
 @pytest.mark.redis
 @pytest.mark.slow
+def test_a_worker_works_for_a_while_on_servers_and_leaves_no_place_taken(reached: Site, doors: Doors) -> None:
+    doors.open()
+    reached.connection.call(reached.connection.backend.create_schema())
+    worker = reached.resources["flowcraft_worker"]
+    first = [reached.client.start("400", {"n": n}) for n in range(5)]
+    some = worker.drain(max_jobs=2, max_seconds=120)
+    # A place that the first one held on to would keep its partitions from the second for the length of a session.
+    rest = worker.drain(max_seconds=120, idle_seconds=2.0)
+
+    assert (some.jobs, rest.is_idle, rest.left) == (2, True, 0)
+    assert [reached.client.result(run_id).outputs["step2"] for run_id in first] == [0, 4, 8, 12, 16]
+    assert worker.workers() == ()
+
+
+@pytest.mark.kafka
+@pytest.mark.cassandra
+@pytest.mark.redis
+@pytest.mark.slow
 def test_a_hundred_ticks_leave_nothing_behind_on_servers(reached: Site, doors: Doors) -> None:
     doors.open()
     reached.connection.call(reached.connection.backend.create_schema())
