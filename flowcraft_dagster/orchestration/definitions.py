@@ -110,7 +110,7 @@ def build_flowcraft_definitions(
         asset_checks=[
             *build_blueprint_checks(catalogue, presenter, limits),
             *build_node_checks(catalogue, presenter, limits),
-            *build_runtime_checks(limits),
+            *build_runtime_checks(presenter, limits),
         ],
         sensors=[
             build_flowcraft_status_sensor(

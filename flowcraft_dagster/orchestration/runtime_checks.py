@@ -20,6 +20,7 @@ from flowcraft_dagster.orchestration.port_resources import (
     FlowcraftStoreResource,
     check_together,
 )
+from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.orchestration.translator import RUNTIME_GROUP, make_runtime_key
 from flowcraft_dagster.orchestration.worker_resource import FlowcraftWorkerResource
@@ -53,10 +54,11 @@ def build_runtime_specs() -> list[dg.AssetSpec]:
     ]
 
 
-def build_runtime_checks(limits: CheckLimits) -> list[dg.AssetChecksDefinition]:
+def build_runtime_checks(presenter: Presenter, limits: CheckLimits) -> list[dg.AssetChecksDefinition]:
     """The checks of the runtime, and observations with their figures.
 
     Args:
+        presenter: redacts and cuts what is said of dead letters.
         limits: when checks fail.
     """
     names = {
@@ -79,7 +81,7 @@ def build_runtime_checks(limits: CheckLimits) -> list[dg.AssetChecksDefinition]:
             judgements = [
                 judge_workers(flowcraft_worker, limits),
                 judge_lag(flowcraft_queue, limits),
-                judge_letters(flowcraft_queue, limits),
+                judge_letters(flowcraft_queue, presenter, limits),
                 judge_waiting(flowcraft.get_client(), limits),
             ]
         yield from _report(context, judgements)
@@ -159,12 +161,15 @@ def judge_lag(queue: FlowcraftQueueResource, limits: CheckLimits) -> Judgement:
     )
 
 
-def judge_letters(queue: FlowcraftQueueResource, limits: CheckLimits) -> Judgement:
+def judge_letters(queue: FlowcraftQueueResource, presenter: Presenter, limits: CheckLimits) -> Judgement:
     """Whether few enough messages became dead letters. Raises InfrastructureError."""
     # One more than the limit tells that it is passed; the reasons of all are not needed.
     counted = max(limits.warn_dead_letters, limits.error_dead_letters) + MOST_LISTED
     letters = queue.list_letters(counted)
-    named = "; ".join(f"{letter.letter_id}: {letter.reason}" for letter in letters[:MOST_NAMED])
+    named = "; ".join(
+        f"{one_line(letter.letter_id)}: {presenter.show_text('reason', letter.reason)}"
+        for letter in letters[:MOST_NAMED]
+    )
     passed = len(letters) <= limits.warn_dead_letters
     count = f"{len(letters)}{' or more' if len(letters) == counted else ''} dead letters"
     return Judgement(

@@ -116,10 +116,18 @@ def test_dead_letters_are_counted_and_named(
     for name in ("l1", "l2"):
         letter = DeadLetter(name, b"", b"?", {}, "0/1", "unreadable", float(name[1]))
         site.connection.call(site.connection.backend.dead_letters.add_letter(letter))
-    judgement = judge_letters(site.resources["flowcraft_queue"], CheckLimits(**limits))
+    judgement = judge_letters(site.resources["flowcraft_queue"], Presenter(), CheckLimits(**limits))
 
     assert (judgement.passed, judgement.severity) == (passed, severity)
     assert judgement.description == ("2 dead letters" if passed else "2 dead letters: l2: unreadable; l1: unreadable")
+
+
+def test_what_is_said_of_a_dead_letter_holds_no_secret(site: Site) -> None:
+    letter = DeadLetter("l1", b"", b"?", {}, "0/1", "refused: api_key=k-123\nand more", 1.0)
+    site.connection.call(site.connection.backend.dead_letters.add_letter(letter))
+    said = judge_letters(site.resources["flowcraft_queue"], Presenter(), CheckLimits()).description
+
+    assert said == "1 dead letters: l1: refused: api_key=[redacted] and more"
 
 
 @pytest.mark.parametrize(

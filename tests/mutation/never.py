@@ -304,7 +304,7 @@ NEVER: dict[str, tuple[Breach, ...]] = {
             (
                 "orchestration.definitions:build_flowcraft_definitions",
                 "loaded = find_app(target)",
-                "loaded = find_app(target)\n    (backend or EnvironmentBackendResource()) and loaded.client().runs()",
+                "loaded = find_app(target)\n    loaded.client().runs()",
             ),
         ),
     ),
