@@ -8,12 +8,12 @@ backend and on Kafka, Cassandra and Redis. All of them share the open connection
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ClassVar, Final
 
 import dagster as dg
 
-from flowcraft_dagster.errors import FlowcraftError
+from flowcraft_dagster.errors import FlowcraftError, InfrastructureError
 from flowcraft_dagster.orchestration.connection import BackendConnection, connect_backend, find_backend
 from flowcraft_dagster.orchestration.resources import FlowcraftBackendResource
 from flowcraft_dagster.ports.backend import HealthReport
@@ -148,7 +148,9 @@ class FlowcraftCoordinationResource(_PortResource):
 
         def renew() -> None:
             while not is_done.wait(seconds / RENEWALS):
-                connection.call(store.acquire_lease(name, owner, seconds))
+                # A server that is away is no reason to stop: it may be back in time.
+                with suppress(InfrastructureError):
+                    connection.call(store.acquire_lease(name, owner, seconds))
 
         renewing = threading.Thread(target=renew, name=f"flowcraft-lease-{name}", daemon=True)
         renewing.start()
@@ -157,7 +159,9 @@ class FlowcraftCoordinationResource(_PortResource):
         finally:
             is_done.set()
             renewing.join()
-            connection.call(store.release_lease(name, owner))
+            # It ends by itself; the body's own error must not be hidden by this one.
+            with suppress(InfrastructureError):
+                connection.call(store.release_lease(name, owner))
 
 
 def check_together(parts: Sequence[_PortResource]) -> list[list[HealthReport]]:

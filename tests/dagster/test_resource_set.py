@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from flowcraft_dagster.errors import StoreUnavailable
 from flowcraft_dagster.orchestration.connection import count_connections
 from flowcraft_dagster.orchestration.resource_set import build_flowcraft_resources
 from flowcraft_dagster.orchestration.resources import EmbeddedStoreResource
@@ -122,6 +124,31 @@ def await_expiry(site: Site, name: str, seconds: float) -> None:
             await store.release_lease(f"{name}/clock", f"other-{turn}")
 
     site.connection.call(wait())
+
+
+def test_a_backend_that_is_lost_while_a_lease_is_held_hides_no_error(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordination = site.resources["flowcraft_coordination"]
+    connection = site.connection
+    tried = threading.Event()
+
+    async def away(*arguments: Any) -> None:
+        tried.set()
+        raise StoreUnavailable("no route to host", store="test")
+
+    def hold() -> None:
+        with coordination.hold_lease("x", 0.2):
+            for name in ("acquire_lease", "release_lease"):
+                monkeypatch.setattr(connection.backend.coordination, name, away)
+            # More than once: the first failure did not end the renewing.
+            for _ in range(2):
+                tried.clear()
+                assert tried.wait(30)
+            raise KeyError("what the body says")
+
+    with pytest.raises(KeyError, match="what the body says"):
+        hold()
 
 
 @pytest.mark.parametrize("key", ["flowcraft_queue", "flowcraft_store", "flowcraft_coordination"])
