@@ -304,9 +304,9 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     ),
     "waiting.others-go-on": (
         Change(
-            "runtime.lane:RunLane._start_decided",
-            "or run.state.is_cancelling:",
-            "or run.state.is_cancelling or run.state.opened:",
+            "runtime.lane:RunLane._may_start",
+            "and not run.state.is_cancelling",
+            "and not run.state.is_cancelling and not run.state.opened",
         ),
     ),
     "waiting.output": (
