@@ -40,6 +40,17 @@ async def finish(client: AsyncClient, run_id: str) -> dict[str, object]:
     return result.outputs
 
 
+async def let_all_work(client: AsyncClient, workers: set[str]) -> None:
+    """Return when every worker has its share of the partitions: each has owned one of some runs started together."""
+    for _ in range(50):
+        run_ids = await client.start_many([StartRequest("diamond")] * 12)
+        for run_id in run_ids:
+            await finish(client, run_id)
+        if {(await client.status(run_id)).owner for run_id in run_ids} == workers:
+            return
+    pytest.fail("one of the workers gets no work")
+
+
 # -- 1: joins ----------------------------------------------------------------------------------------------------------
 
 
@@ -266,9 +277,10 @@ async def _is_settled(backend: Backend) -> bool:
 
 async def test_10_node_longer_than_the_poll_interval_and_the_stall_threshold_runs_once(site: Site) -> None:
     site.overrides |= {"KAFKA_MAX_POLL_SECONDS": "2", "FLOWCRAFT_ANCHOR_SECONDS": "1"}
-    async with site.client() as client, site.worker("w0"), site.worker("w1"):
+    async with site.client() as client, site.worker("w0") as first, site.worker("w1") as second:
+        # While a group still forms, runs wait and partitions move with work in flight: that is no hole.
+        await let_all_work(client, {first.worker_id, second.worker_id})
         run_id = await start(client, "long")
-        # Until a worker has taken it, a run does stand still: that of a group that still forms is no hole.
         await wait_until("the long node runs", lambda: site.record.find_worker(run_id, "a") is not None)
         ending = asyncio.ensure_future(finish(client, run_id))
         reconciler = Reconciler(client.backend, SystemClock(), stalled_after=4.0)
