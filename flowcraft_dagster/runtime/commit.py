@@ -9,7 +9,8 @@
 4. **Commit** the batch: one conditional write, guarded by epoch, by commit number and by "not final". All nodes of a
    run that finish together share one, with the built-in nodes that follow them at once: those run no user code.
 5. **Emit** what the commit calls for: start child runs, wake the parent, publish the status, tell waiting clients.
-6. **Settle** the messages the run was held by, once nothing of it runs any more.
+6. **Settle** the messages the run was held by, once nothing of it runs any more. A run that waits for a sub-flow is
+   kept in memory, so that its next message begins at 3; if another owner took it meanwhile, 4 refuses.
 
 What a crash leaves behind:
 
@@ -32,6 +33,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from flowcraft_dagster.blueprint.model import Blueprint
@@ -70,6 +72,7 @@ class OwnedRun:
         blueprint: what it is pinned to.
         state: the fold of all commits.
         uncommitted: facts applied to ``state`` that are not written yet, a list for each decision.
+        stored_bytes: what it takes in the store, about.
         to_start: activations decided and not started yet, in the order in which they are to start.
         cancel_reason: set once a cancellation is under way.
     """
@@ -78,6 +81,7 @@ class OwnedRun:
     blueprint: Blueprint
     state: RunState
     uncommitted: list[list[Fact]]
+    stored_bytes: int = 0
     to_start: deque[Activation] = field(default_factory=deque)
     cancel_reason: str | None = None
 
@@ -156,6 +160,7 @@ class Committer:
         if outcome is not CommitOutcome.APPLIED:
             raise OwnershipLost(run_id=header.run_id, outcome=outcome.value)
         run.uncommitted = []
+        run.stored_bytes += measure_rows(commit.rows)
         run.header = replace(
             header,
             epoch=commit.epoch,
@@ -167,6 +172,11 @@ class Committer:
             finished_at=now if status in FINAL_STATUSES else None,
         )
         await pass_point(FaultPoint.AFTER_COMMIT)
+
+
+def measure_rows(rows: Sequence[Row]) -> int:
+    """What rows take, in bytes."""
+    return sum(len(row.data) + (0 if row.output is None else len(row.output)) for row in rows)
 
 
 def _make_row(fact: Fact, seq: int, step: int, place: int) -> Row:

@@ -158,7 +158,9 @@ async def publish_final(services: LaneServices, header: RunHeader) -> None:
 
 async def _notify_parent(services: LaneServices, header: RunHeader) -> None:
     if header.parent is not None:
-        wake = encode_job(JobMessage(header.parent.run_id, child=header.parent.activation))
+        wake = encode_job(
+            JobMessage(header.parent.run_id, child=header.parent.activation, child_status=header.status)
+        )
         await services.patience.insist("wake parent", lambda: services.backend.jobs.send([wake]), "queue")
 
 

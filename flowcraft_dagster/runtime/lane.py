@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 
 from flowcraft_dagster.engine.activation import Activation
@@ -108,12 +109,14 @@ class RunLane:
             while True:
                 # Before the run is read: what arrives while it is read may be about something newer.
                 jobs, self._inbox = self._inbox, []
-                opening = await open_run(self._services, self.run_id)
+                opening = await self._open(jobs)
                 self.is_live = opening.run is not None
                 if opening.run is None:
                     self._inbox.clear()
                 elif await self._drive_open(opening, opening.run, jobs):
                     return
+                elif not self._stopping:
+                    self._services.parked.park(opening.run)
                 await pass_point(FaultPoint.BEFORE_SETTLE)
                 if not self._inbox:
                     self._services.settle(self.take_deliveries())
@@ -121,6 +124,13 @@ class RunLane:
         finally:
             self.is_live = False
             self._stop_running()
+
+    async def _open(self, jobs: Sequence[JobMessage]) -> Opening:
+        parked = self._services.parked.take(self.run_id)
+        # Any other message may tell of something that is known from the store only.
+        if parked is not None and jobs and all(job.child is not None for job in jobs):
+            return Opening(parked, was_parked=True)
+        return await open_run(self._services, self.run_id)
 
     async def _drive_open(self, opening: Opening, run: OwnedRun, jobs: list[JobMessage]) -> bool:
         """Drive an owned run; True when it was left with work to do, its messages unsettled."""
@@ -132,6 +142,8 @@ class RunLane:
         if opening.is_fresh:
             services.emit("workflow:start", {"runId": run.run_id, "blueprintId": run.header.blueprint_id})
             facts: list[Fact] = []
+        elif opening.was_parked:
+            facts = await signals.read_new(jobs)
         else:
             await emitter.emit_again()
             facts = await signals.read_all(opening.signals, jobs)

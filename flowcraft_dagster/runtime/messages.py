@@ -27,6 +27,7 @@ class JobMessage:
         activation: the node's activation where it is not iteration 0.
         timer: ``<activation>/<attempt>`` of a timer that is due.
         child: activation of a sub-flow whose child run has moved.
+        child_status: what the child run had become; a hint which read answers most.
         attempts: how often the message was put back because its run or blueprint is not known here.
     """
 
@@ -36,6 +37,7 @@ class JobMessage:
     activation: str | None = None
     timer: str | None = None
     child: str | None = None
+    child_status: str | None = None
     attempts: int = 0
 
     @property
@@ -44,7 +46,13 @@ class JobMessage:
         return self.node_id is None
 
 
-_NAMES = (("node_id", "nodeId"), ("activation", "activation"), ("timer", "timer"), ("child", "child"))
+_NAMES = (
+    ("node_id", "nodeId"),
+    ("activation", "activation"),
+    ("timer", "timer"),
+    ("child", "child"),
+    ("child_status", "childStatus"),
+)
 
 
 def encode_job(job: JobMessage) -> Message:

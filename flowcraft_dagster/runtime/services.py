@@ -20,6 +20,7 @@ from flowcraft_dagster.runtime.availability import Availability
 from flowcraft_dagster.runtime.backoff import Patience
 from flowcraft_dagster.runtime.commit import Committer
 from flowcraft_dagster.runtime.options import RuntimeOptions
+from flowcraft_dagster.runtime.parking import ParkedRuns
 
 Isolate = Callable[[Execution], Awaitable[Outcome]]
 """Runs an execution alone in a process of its own; see ``runtime.isolation``."""
@@ -45,6 +46,7 @@ class LaneServices:
         isolate: runs a suspect alone in a process of its own; None where that is impossible.
         counters: figures of this process.
         availability: when servers were away.
+        parked: runs that wait for a sub-flow.
         started_at: when this worker began, seconds since 1970 UTC; an older run may have been begun by another one.
     """
 
@@ -65,6 +67,7 @@ class LaneServices:
     counters: dict[str, int]
     started_at: float
     availability: Availability
+    parked: ParkedRuns
 
     def emit(self, kind: str, payload: Mapping[str, Any]) -> None:
         """Hand an event to every listener; one that raises is counted and harms nobody."""

@@ -6,7 +6,7 @@ Only answers and cancellations are rows, since nothing else holds them. A timer'
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from flowcraft_dagster.engine.activation import Activation
@@ -17,7 +17,7 @@ from flowcraft_dagster.engine.facts import ChildMoved, Ended, Fact, NodeFailure,
 from flowcraft_dagster.engine.json_codec import decode, encode
 from flowcraft_dagster.engine.outcome import Done
 from flowcraft_dagster.errors import NodeTimeout, SubflowFailed
-from flowcraft_dagster.ports.records import AWAITING, COMPLETED, RunHeader, Signal, Timer
+from flowcraft_dagster.ports.records import AWAITING, COMPLETED, RunHeader, Signal, StoredRun, Timer
 from flowcraft_dagster.runtime.commit import OwnedRun
 from flowcraft_dagster.runtime.deadlines import find_deadline
 from flowcraft_dagster.runtime.emission import Emitter
@@ -50,12 +50,14 @@ class SignalReader:
 
     async def read_all(self, signals: Sequence[Signal], jobs: Iterable[JobMessage]) -> list[Fact]:
         """Look at everything that may have happened while nobody owned the run."""
+        jobs = tuple(jobs)
         facts = self._read_rows(signals)
         due = {job.timer for job in jobs if job.timer is not None}
+        completed = _list_completed(jobs)
         answered = {fact.key for fact in facts if isinstance(fact, Ended)}
         for opened in list(self._run.state.opened.values()):
             if opened.key not in answered:
-                facts.extend(await self._look_at(opened, due))
+                facts.extend(await self._look_at(opened, due, completed))
         return facts
 
     async def read_new(self, jobs: Sequence[JobMessage]) -> list[Fact]:
@@ -68,13 +70,14 @@ class SignalReader:
             )
             return await self.read_all(signals, jobs)
         due = {job.timer for job in jobs if job.timer is not None}
+        completed = _list_completed(jobs)
         named = {job.child for job in jobs if job.child is not None} | {
             timer.rpartition("/")[0] for timer in due if timer is not None
         }
         for key in named:
             opened = run.state.opened.get(str(key))
             if opened is not None:
-                facts.extend(await self._look_at(opened, due))
+                facts.extend(await self._look_at(opened, due, completed))
         return facts
 
     def _read_rows(self, signals: Sequence[Signal]) -> list[Fact]:
@@ -91,7 +94,9 @@ class SignalReader:
                     facts.append(self._end(opened, Done(output=output, action=document.get("action"))))
         return facts
 
-    async def _look_at(self, opened: Opened, due: Iterable[str | None]) -> list[Fact]:
+    async def _look_at(
+        self, opened: Opened, due: Iterable[str | None], completed: Container[str]
+    ) -> list[Fact]:
         is_due = opened.timer_key in due or (
             "wakeAt" in opened.details and opened.details["wakeAt"] <= self._services.clock.now()
         )
@@ -103,15 +108,14 @@ class SignalReader:
                 self._run.to_start.append(activation)
             return []
         if opened.kind == "subflow":
-            return await self._look_at_child(opened)
+            return await self._look_at_child(opened, opened.key in completed)
         return []
 
-    async def _look_at_child(self, opened: Opened) -> list[Fact]:
-        services = self._services
+    async def _look_at_child(self, opened: Opened, is_completed: bool) -> list[Fact]:
+        """See what became of a child run; all of it is read at once if it is said to be completed."""
         child_run_id = opened.details["childRunId"]
-        header = await services.patience.insist(
-            "read child", lambda: services.backend.state.read_header(child_run_id)
-        )
+        stored = await self._load_child(child_run_id) if is_completed else None
+        header = await self._read_child(child_run_id) if stored is None else stored.header
         if header is None or header.epoch == 0:
             # Not there, or there without a commit: the owner that created it may not have come to send its message.
             await self._emitter.start_child(opened)
@@ -122,7 +126,9 @@ class SignalReader:
             return []
         late = await self._is_late(opened, header)
         if header.status == COMPLETED and not late:
-            return [self._end(opened, await self._collect(opened, child_run_id))]
+            if stored is None:
+                stored = await self._load_child(child_run_id)
+            return [self._end(opened, await self._collect(opened, stored))]
         if self._run.state.is_cancelling and header.is_final:
             return self._writer.interrupt([opened.key])
         if header.is_final and not late:
@@ -154,14 +160,18 @@ class SignalReader:
             await services.patience.insist("add timers", lambda: services.backend.index.add_timers([timer]))
         return deadline <= now
 
-    async def _collect(self, opened: Opened, child_run_id: str) -> Done:
+    async def _read_child(self, run_id: str) -> RunHeader | None:
         services = self._services
-        stored = await services.patience.insist(
-            "load child", lambda: services.backend.state.load_run(child_run_id)
-        )
+        return await services.patience.insist("read child", lambda: services.backend.state.read_header(run_id))
+
+    async def _load_child(self, run_id: str) -> StoredRun | None:
+        services = self._services
+        return await services.patience.insist("load child", lambda: services.backend.state.load_run(run_id))
+
+    async def _collect(self, opened: Opened, stored: StoredRun | None) -> Done:
         if stored is None:
             return Done()
-        blueprint = await find_pinned_blueprint(services, stored.header)
+        blueprint = await find_pinned_blueprint(self._services, stored.header)
         snapshot = rebuild_state(stored, blueprint).take_snapshot()
         output, writes = map_subflow_output(self._node(opened), blueprint, snapshot.find, snapshot.find_key)
         return Done(output=output, writes=writes, attempt=opened.attempt)
@@ -194,3 +204,8 @@ class SignalReader:
 
     def _config(self, opened: Opened) -> Any:
         return self._node(opened).config
+
+
+def _list_completed(jobs: Iterable[JobMessage]) -> set[str]:
+    """Activations whose child runs are said to be completed."""
+    return {job.child for job in jobs if job.child is not None and job.child_status == COMPLETED}

@@ -31,6 +31,7 @@ from flowcraft_dagster.runtime.duties import Duty
 from flowcraft_dagster.runtime.isolation import Isolator
 from flowcraft_dagster.runtime.lane import RunLane
 from flowcraft_dagster.runtime.messages import JobMessage, decode_job
+from flowcraft_dagster.runtime.parking import ParkedRuns
 from flowcraft_dagster.runtime.redelivery import Redelivery
 from flowcraft_dagster.runtime.retention import RetentionService
 from flowcraft_dagster.runtime.services import LaneServices
@@ -97,6 +98,7 @@ class Worker:
             counters=self.counters,
             started_at=self._started_at,
             availability=self._availability,
+            parked=ParkedRuns(clock),
         )
         self._redelivery = Redelivery(self._services, parts.external_starts, self._forget, self._rest)
         self._timers = TimerService(
@@ -313,6 +315,7 @@ class Worker:
 
     async def _revoke(self, partitions: frozenset[int], seconds: float) -> None:
         """Partitions are taken away: let their running nodes end within the deadline, then forget their runs."""
+        self._services.parked.clear()
         # Those that are being let go of, too: what they hold is settled soon.
         leaving = [lane for lane in self._lane_tasks if lane.partitions & partitions]
         for lane in leaving:

@@ -10,6 +10,7 @@ import pytest
 
 from flowcraft_dagster.backends.distributed import KafkaBackend
 from flowcraft_dagster.backends.kafka.admin import KafkaAdmin
+from flowcraft_dagster.backends.kafka.consumer import KafkaJobConsumer
 from flowcraft_dagster.backends.kafka.messages import encode_text
 from flowcraft_dagster.backends.kafka.producer import KafkaProducer, Record
 from flowcraft_dagster.backends.kafka.settings import KafkaSettings
@@ -17,6 +18,7 @@ from flowcraft_dagster.errors import QueueUnavailable
 from flowcraft_dagster.ports.queue import JobConsumer
 from flowcraft_dagster.ports.records import Delivery, Message
 from tests.contract.conftest import Servers
+from tests.contract.real_servers import eventually
 
 pytestmark = pytest.mark.kafka
 
@@ -144,6 +146,30 @@ def test_a_full_buffer_pauses_and_loses_nothing(settings: KafkaSettings) -> None
         assert [delivery.message.value for delivery in await fetch(consumer, 300)] == values
         await consumer.close()
         await small.close()
+
+    run_on(settings, scenario)
+
+
+def test_a_paused_consumer_goes_on_fetching_until_its_buffer_is_full(settings: KafkaSettings) -> None:
+    async def scenario(backend: KafkaBackend) -> None:
+        consumer = backend.jobs.open_consumer("slot", "worker")
+        assert isinstance(consumer, KafkaJobConsumer)
+        await consumer.start(let_go)
+        await backend.jobs.send([Message("k", b"first")])
+        await fetch(consumer, 1)
+        consumer.pause()
+        values = [f"{place}".encode() for place in range(100)]
+        await backend.jobs.send([Message("k", value) for value in values])
+
+        async def has_arrived() -> bool:
+            return len(consumer._ready) == len(values)
+
+        await eventually(has_arrived)
+        assert await consumer.fetch(100) == []
+        assert not consumer._is_paused
+        consumer.resume()
+        assert [delivery.message.value for delivery in await consumer.fetch(100)] == values
+        await consumer.close()
 
     run_on(settings, scenario)
 

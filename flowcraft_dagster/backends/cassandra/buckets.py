@@ -60,6 +60,7 @@ class BucketDirectory:
     def __init__(self, session: CassandraSession) -> None:
         self._session = session
         self._entered: dict[tuple[str, int], float] = {}
+        self._entering: dict[tuple[str, int], asyncio.Task[None]] = {}
 
     async def enter(self, kind: str, bucket: int) -> None:
         """Say that rows go into a bucket; before the first of them and again now and then."""
@@ -67,10 +68,22 @@ class BucketDirectory:
         entered = self._entered.get((kind, bucket))
         if entered is not None and now - entered < ENTRY_SECONDS:
             return
-        await self._session.write("open_bucket", kind, bucket)
+        # Many runs come to a new bucket in the same moment: one of them writes, and all wait for it.
+        entering = self._entering.get((kind, bucket))
+        if entering is None:
+            entering = asyncio.create_task(self._write_entry(kind, bucket))
+            self._entering[kind, bucket] = entering
+        await asyncio.shield(entering)
+
+    async def _write_entry(self, kind: str, bucket: int) -> None:
+        began = asyncio.get_running_loop().time()
+        try:
+            await self._session.write("open_bucket", kind, bucket)
+        finally:
+            del self._entering[kind, bucket]
         if len(self._entered) > 1000:
             self._entered.clear()
-        self._entered[kind, bucket] = now
+        self._entered[kind, bucket] = began
 
     async def read(self, kind: str, last: int = LAST_BUCKET) -> list[int]:
         """The buckets of a kind up to ``last``, oldest first."""

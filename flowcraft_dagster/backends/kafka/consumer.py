@@ -279,11 +279,15 @@ class KafkaJobConsumer:
             complaints.report_error(error)
 
     def _apply_pause(self, consumer: Consumer) -> None:
+        """Fetch no more while the buffer is full.
+
+        A pause throws away what librdkafka has fetched ahead, and after it half a second goes by until the next
+        message comes. So the short pauses of a busy worker only leave the buffer as it is, and fetching goes on when
+        half of it is left to work on.
+        """
         with self._lock:
-            full = len(self._ready)
-            # Half empty before it goes on: each pause throws away what was fetched ahead.
             limit = self._settings.buffer_messages // 2 if self._is_paused else self._settings.buffer_messages
-            wanted = self._wants_pause or full >= limit
+            wanted = len(self._ready) >= limit
             partitions = list(self._terms)
         if wanted == self._is_paused:
             return

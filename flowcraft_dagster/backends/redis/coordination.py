@@ -15,6 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from flowcraft_dagster.backends.redis.announcer import Announcer
 from flowcraft_dagster.backends.redis.breaker import CircuitBreaker
 from flowcraft_dagster.backends.redis.settings import RedisSettings
 from flowcraft_dagster.errors import InfrastructureError
@@ -59,6 +60,7 @@ class RedisCoordination:
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._heard: dict[str, None] = {}
         self._listener: asyncio.Task[None] | None = None
+        self._announcer = Announcer(self._publish)
         self._subscribed = asyncio.Event()
 
     async def acquire_lease(self, name: str, owner: str, seconds: float) -> bool:
@@ -76,11 +78,9 @@ class RedisCoordination:
 
     async def announce_runs(self, run_ids: Sequence[str]) -> None:
         """See ``CoordinationStore.announce_runs``; one operation for all of them."""
-        if not run_ids:
-            return
-        self.operations["announcements"] += len(run_ids)
-        client = self._connect()
-        await self._try(lambda: client.publish(self._channel, orjson.dumps(list(run_ids)).decode()))
+        if run_ids:
+            self.operations["announcements"] += len(run_ids)
+            await self._announcer.announce(run_ids)
 
     async def await_run(self, run_id: str, seconds: float) -> bool:
         """See ``CoordinationStore.await_run``; a run that has ended is announced at once."""
@@ -126,6 +126,7 @@ class RedisCoordination:
 
     async def close(self) -> None:
         """Let go of the connections; harmless when there are none."""
+        await self._announcer.close()
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.cancel()
@@ -180,6 +181,10 @@ class RedisCoordination:
             return await has_ended(run_id)
         except InfrastructureError:
             return False
+
+    async def _publish(self, run_ids: Sequence[str]) -> None:
+        client = self._connect()
+        await self._try(lambda: client.publish(self._channel, orjson.dumps(run_ids).decode()))
 
     async def _listen(self, seconds: float) -> None:
         """Make sure that somebody listens, and wait a moment for the subscription."""

@@ -1,0 +1,66 @@
+"""Runs that wait for a sub-flow, kept in memory for the moment when it ends.
+
+A run with a sub-flow is let go of while its child runs, and is taken up again a moment later by the same worker: what
+it was then is what it is now. Reading it again would cost more than the commit that follows. Nothing depends on this
+memory: a run that is not here is read, and one that another owner has taken meanwhile has its commit refused.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from flowcraft_dagster.ports.clock import Clock
+from flowcraft_dagster.runtime.commit import OwnedRun
+
+PARKED_RUNS: Final = 1024
+"""Together with the next figure: 64 MB at the most, and a tenth of it as a rule."""
+
+PARKED_BYTES: Final = 64 * 1024
+"""A run whose context and facts are larger is read again: it costs little beside what it does."""
+
+PARKED_SECONDS: Final = 60.0
+"""Far below the days for which ended runs are kept: no other run of the same id can have come in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    run: OwnedRun
+    until: float
+
+
+class ParkedRuns:
+    """The runs, the longest parked of which make room for others.
+
+    Args:
+        clock: for their age.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._places: OrderedDict[str, _Place] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def park(self, run: OwnedRun) -> None:
+        """Keep a run whose lane has nothing to do, if it waits for a sub-flow and for nothing else that runs."""
+        state = run.state
+        waits = not state.pending and any(opened.kind == "subflow" for opened in state.opened.values())
+        if not waits or run.is_final or state.is_cancelling or run.stored_bytes > PARKED_BYTES:
+            return
+        self._places[run.run_id] = _Place(run, self._clock.monotonic() + PARKED_SECONDS)
+        if len(self._places) > PARKED_RUNS:
+            self._places.popitem(last=False)
+
+    def take(self, run_id: str) -> OwnedRun | None:
+        """The run, which is not kept any longer; None if it is to be read."""
+        place = self._places.pop(run_id, None)
+        if place is None or place.until < self._clock.monotonic():
+            return None
+        return place.run
+
+    def clear(self) -> None:
+        """Forget all: others may own them soon."""
+        self._places.clear()
