@@ -55,7 +55,9 @@ def compare(plan: Plan) -> dict[str, Any]:
         programs = install_peer(plan.shared, Path(folder))
         # A Java server gets faster for minutes: neither side is to be measured on a cold one.
         _tell("warming the servers up")
-        _measure_ours("chain5", WARM_RUNS, plan.workers, "node", Path(folder))
+        for name in ("chain5", *plan.blueprints):
+            _measure_ours(name, WARM_RUNS, plan.workers, "node", Path(folder))
+            _measure_bare_client()
         return {name: _compare_blueprint(name, plan, programs, Path(folder)) for name in plan.blueprints}
 
 
