@@ -39,6 +39,22 @@ class Lifecycle:
         self.seen: Exception | None = None
 
 
+class _Mark:
+    """Whether an attempt is over, for those who may ask it.
+
+    A closure over the attempt would make a cycle with the context it is handed to, and every node that runs would
+    leave something for the collector of cycles to find.
+    """
+
+    __slots__ = ("is_set",)
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def __call__(self) -> bool:
+        return self.is_set
+
+
 class Attempt:
     """One attempt: its own context writes, its own cancellation flag."""
 
@@ -48,7 +64,7 @@ class Attempt:
         self.number = number
         self.is_last = False
         self._lifecycle = lifecycle
-        self._over = False
+        self._over = _Mark()
         self._watch: Stopwatch | None = None
         self.ctx = NodeContext(
             run_id=execution.run_id,
@@ -60,7 +76,7 @@ class Attempt:
             params=execution.node.params,
             context=RunContext(execution.snapshot),
             dependencies=workshop.dependencies,
-            is_cancelled=lambda: self._over,
+            is_cancelled=self._over,
         )
 
     async def run(self) -> Done:
@@ -68,7 +84,7 @@ class Attempt:
         try:
             result = await (self._wrap() if self._lifecycle is not None else self._limit(self._wrap))
         finally:
-            self._over = True
+            self._over.is_set = True
         return self._store(result)
 
     async def _limit(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -96,7 +112,7 @@ class Attempt:
 
     async def _abandon(self, task: asyncio.Task[Any]) -> None:
         """Async code may clean up; what refuses to end is left behind."""
-        self._over = True
+        self._over.is_set = True
         task.cancel()
         task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         await asyncio.wait({task}, timeout=_CLEAN_UP_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -415,6 +416,23 @@ def test_many_commits_at_once_keep_to_the_window(servers: Servers) -> None:
         assert outcomes == [CommitOutcome.APPLIED] * 40
 
     run_on(settings, scenario)
+
+
+def test_a_request_leaves_nothing_for_the_collector_of_cycles(servers: Servers) -> None:
+    async def scenario(backend: KafkaBackend) -> None:
+        header = await new_run(backend.state)
+        await backend.state.read_header(header.run_id)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                assert await backend.state.read_header(header.run_id) is not None
+                assert await backend.state.add_signal(header.run_id, Signal(f"answer/{uuid.uuid4()}", b"{}")) is None
+            assert gc.collect() < 50, "each request left a cycle"
+        finally:
+            gc.enable()
+
+    run_on(servers.cassandra, scenario)
 
 
 def test_a_cancelled_caller_frees_its_turn(servers: Servers) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -500,3 +501,21 @@ async def test_middleware_sees_and_may_turn_an_error() -> None:
     bench = Bench([_Layer("a", trace)])
     assert _output(await bench.run(_flaky(9))) == "a caught no"
     assert trace == ["in a", "before a", "after a no", "out a"]
+
+
+async def test_a_node_that_ran_leaves_nothing_for_the_collector_of_cycles() -> None:
+    bench = Bench()
+
+    async def add(ctx: NodeContext) -> int:
+        ctx.context.set("seen", ctx.cancelled)
+        return int(ctx.input) + 1
+
+    await bench.run(add, 1)
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(50):
+            assert isinstance(await bench.run(add, number), Done)
+        assert gc.collect() < 50, "each node left a cycle"
+    finally:
+        gc.enable()
