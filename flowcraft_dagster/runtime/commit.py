@@ -10,7 +10,8 @@
    run that finish together share one, with the built-in nodes that follow them at once: those run no user code.
 5. **Emit** what the commit calls for: start child runs, wake the parent, publish the status, tell waiting clients.
 6. **Settle** the messages the run was held by, once nothing of it runs any more. A run that waits for a sub-flow is
-   kept in memory, so that its next message begins at 3; if another owner took it meanwhile, 4 refuses.
+   kept in memory, so that its next message begins at 3; if another owner took it meanwhile, 4 refuses, and until
+   then no user code runs, whatever the durability.
 
 What a crash leaves behind:
 

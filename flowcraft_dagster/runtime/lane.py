@@ -65,6 +65,8 @@ class RunLane:
         self._missing: NodeNotRegistered | None = None
         self._trouble: BaseException | None = None
         self._uncommitted_bytes = 0
+        # A run out of memory may be another owner's by now; the first commit tells.
+        self._is_proven = True
 
     @property
     def partitions(self) -> set[int]:
@@ -137,6 +139,7 @@ class RunLane:
         services = self._services
         self.ancestors = tuple(list_ancestors(run.header))
         self._suspects = opening.suspects
+        self._is_proven = not opening.was_parked
         starter, writer, emitter = NodeStarter(services, run), ResultWriter(services, run), Emitter(services, run)
         signals = SignalReader(services, run, writer, emitter)
         if opening.is_fresh:
@@ -208,6 +211,7 @@ class RunLane:
         options = self._services.options
         return (
             options.durability == "segment"
+            and self._is_proven
             and bool(run.state.pending)
             and self._has_room(run)
             and not any(isinstance(fact, Opened) for fact in facts)
@@ -219,6 +223,7 @@ class RunLane:
         await self._services.committer.flush(run)
         self._uncommitted_bytes = 0
         if run.header is not before:
+            self._is_proven = True
             self._services.count("commits")
             await emitter.emit(before, committed)
 

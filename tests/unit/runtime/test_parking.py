@@ -72,7 +72,8 @@ def test_what_another_message_may_tell_is_read(monkeypatch: pytest.MonkeyPatch) 
     play(make_app(PARENT, CHILD), story)
 
 
-def test_a_run_that_another_owner_took_meanwhile_is_continued_from_what_is_stored() -> None:
+@pytest.mark.parametrize("durability", ["node", "segment"])
+def test_a_run_that_another_owner_took_meanwhile_is_continued_from_what_is_stored(durability: str) -> None:
     ran: list[str] = []
 
     async def note(ctx: Any) -> str:
@@ -93,7 +94,7 @@ def test_a_run_that_another_owner_took_meanwhile_is_continued_from_what_is_store
         assert worker.counters["ownership_lost"] == 1
         assert ran == ["run/after"]
 
-    play(app, story)
+    play(app, story, durability=durability)
 
 
 def test_a_worker_that_loses_a_partition_forgets_them() -> None:
