@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
+from functools import partial
 
 from flowcraft_dagster.backends.cassandra.session import CassandraSession
 
@@ -70,20 +71,24 @@ class BucketDirectory:
             return
         # Many runs come to a new bucket in the same moment: one of them writes, and all wait for it.
         entering = self._entering.get((kind, bucket))
-        if entering is None:
-            entering = asyncio.create_task(self._write_entry(kind, bucket))
+        if entering is None or entering.done():
+            entering = asyncio.create_task(self._write_entry(kind, bucket, now))
             self._entering[kind, bucket] = entering
+            entering.add_done_callback(partial(self._note_end, (kind, bucket)))
         await asyncio.shield(entering)
 
-    async def _write_entry(self, kind: str, bucket: int) -> None:
-        began = asyncio.get_running_loop().time()
-        try:
-            await self._session.write("open_bucket", kind, bucket)
-        finally:
-            del self._entering[kind, bucket]
+    async def _write_entry(self, kind: str, bucket: int, began: float) -> None:
+        await self._session.write("open_bucket", kind, bucket)
         if len(self._entered) > 1000:
             self._entered.clear()
         self._entered[kind, bucket] = began
+
+    def _note_end(self, place: tuple[str, int], entering: asyncio.Task[None]) -> None:
+        if self._entering.get(place) is entering:
+            del self._entering[place]
+        if not entering.cancelled():
+            # Whoever still waits has it raised; when all have gone, nobody is to be told.
+            entering.exception()
 
     async def read(self, kind: str, last: int = LAST_BUCKET) -> list[int]:
         """The buckets of a kind up to ``last``, oldest first."""

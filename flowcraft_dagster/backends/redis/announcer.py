@@ -35,15 +35,19 @@ class Announcer:
         """Returns when a message with these runs was sent, or could not be."""
         sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((run_ids, sent))
-        if self._sending is None:
+        if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send())
         await sent
 
     async def close(self) -> None:
         """Give up what was not sent."""
-        if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.gather(self._sending, return_exceptions=True)
+        sending = self._sending
+        if sending is not None:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            if self._sending is sending:
+                # Cancelled before it began, it could let nobody go.
+                self._let_go()
 
     async def _send(self) -> None:
         taken: list[tuple[Sequence[str], asyncio.Future[None]]] = []
@@ -55,10 +59,13 @@ class Announcer:
                     await self._publish(run_ids[start : start + RUNS_TOGETHER])
                 _release(taken)
         finally:
-            self._sending = None
             # Only when this task was cancelled: nobody is to wait for what will never be sent.
             _release(taken)
-            _release(self._waiting)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        waiting, self._waiting, self._sending = self._waiting, [], None
+        _release(waiting)
 
 
 def _release(entries: Sequence[tuple[Sequence[str], asyncio.Future[None]]]) -> None:

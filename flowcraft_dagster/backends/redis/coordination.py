@@ -78,8 +78,11 @@ class RedisCoordination:
 
     async def announce_runs(self, run_ids: Sequence[str]) -> None:
         """See ``CoordinationStore.announce_runs``; one operation for all of them."""
-        if run_ids:
-            self.operations["announcements"] += len(run_ids)
+        if not run_ids:
+            return
+        self.operations["announcements"] += len(run_ids)
+        # While Redis is left alone, and while one call tries whether it is back, nobody stands in line behind that.
+        if not self._breaker.is_open:
             await self._announcer.announce(run_ids)
 
     async def await_run(self, run_id: str, seconds: float) -> bool:

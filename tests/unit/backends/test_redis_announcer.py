@@ -94,3 +94,40 @@ def test_closing_lets_everybody_go() -> None:
         assert wire.messages == [["a", "b"]]
 
     asyncio.run(drive())
+
+
+def test_closing_at_once_lets_everybody_go() -> None:
+    async def drive() -> None:
+        wire = Wire()
+        announcer = Announcer(wire.publish)
+        waiting = asyncio.ensure_future(announcer.announce(["a"]))
+        await asyncio.sleep(0)
+        assert wire.messages == [], "this is about what has not begun yet"
+        await announcer.close()
+        await asyncio.wait_for(waiting, 10)
+        later = asyncio.ensure_future(announcer.announce(["b"]))
+        await wire.let_through()
+        await asyncio.wait_for(later, 10)
+        assert wire.messages == [["b"]], "what was given up is not sent later"
+
+    asyncio.run(drive())
+
+
+def test_what_was_given_up_is_not_sent_later() -> None:
+    async def drive() -> None:
+        wire = Wire()
+        announcer = Announcer(wire.publish)
+        waiting = [asyncio.ensure_future(announcer.announce(["a"]))]
+        await wire.arrived.wait()
+        waiting.append(asyncio.ensure_future(announcer.announce(["b"])))
+        await asyncio.sleep(0)
+        await announcer.close()
+        await asyncio.wait_for(asyncio.gather(*waiting), 10)
+        later = asyncio.ensure_future(announcer.announce(["c"]))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        wire.gates[-1].set()
+        await asyncio.wait_for(later, 10)
+        assert wire.messages == [["a"], ["c"]]
+
+    asyncio.run(drive())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 
 import pytest
 
+from flowcraft_dagster.backends.redis.breaker import CircuitBreaker
 from flowcraft_dagster.backends.redis.coordination import RedisCoordination
 from flowcraft_dagster.backends.redis.settings import RedisSettings
 
@@ -52,5 +54,42 @@ def test_waiting_falls_back_to_looking(settings: RedisSettings) -> None:
         assert await store.await_run("run-1", 0.05) is True
         await store.close()
         assert store._waiting == {}
+
+    asyncio.run(drive())
+
+
+def test_one_call_tries_whether_it_is_back_and_nobody_waits_for_that() -> None:
+    async def drive() -> None:
+        now = 0.0
+        silent = asyncio.Event()
+
+        async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await silent.wait()
+            writer.close()
+
+        server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        url = f"redis://127.0.0.1:{port}/0"
+        store = RedisCoordination(RedisSettings.model_validate({"url": url, "timeout_seconds": 0.2}))
+        store._breaker = CircuitBreaker(1, 5.0, 60.0, clock=lambda: now)
+        await store.announce_runs(["run-1"])
+        assert store._breaker.is_open
+        now = 6.0
+        trial = asyncio.ensure_future(store.announce_runs(["run-2"]))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert store._breaker.is_open, "the trial is under way"
+        others = [asyncio.ensure_future(store.announce_runs([f"other-{number}"])) for number in range(20)]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert all(other.done() for other in others)
+        assert not trial.done()
+        await trial
+        assert store.operations["failures"] == 2
+        await store.close()
+        silent.set()
+        server.close()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(server.wait_closed(), 5)
 
     asyncio.run(drive())
