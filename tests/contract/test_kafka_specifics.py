@@ -136,14 +136,18 @@ def test_a_restarted_worker_has_its_partitions_back_at_once(settings: KafkaSetti
     run_on(settings, scenario)
 
 
-def test_a_full_buffer_pauses_and_loses_nothing(settings: KafkaSettings) -> None:
+@pytest.mark.parametrize("most", [1, 20])
+def test_a_full_buffer_pauses_and_loses_nothing(settings: KafkaSettings, most: int) -> None:
     async def scenario(backend: KafkaBackend) -> None:
-        values = [f"{place}".encode() for place in range(300)]
-        await backend.jobs.send([Message("k", value) for value in values])
-        small = KafkaBackend(settings.model_copy(update={"buffer_messages": 20}))
+        values = [f"{place}".encode() for place in range(20)]
+        small = KafkaBackend(settings.model_copy(update={"buffer_messages": most}))
         consumer = small.jobs.open_consumer("slot", "worker")
         await consumer.start(let_go)
-        assert [delivery.message.value for delivery in await fetch(consumer, 300)] == values
+        found: list[Delivery] = []
+        for _ in range(3):
+            await backend.jobs.send([Message("k", value) for value in values])
+            found += await fetch(consumer, 20)
+        assert [delivery.message.value for delivery in found] == 3 * values
         await consumer.close()
         await small.close()
 
@@ -170,6 +174,44 @@ def test_a_paused_consumer_goes_on_fetching_until_its_buffer_is_full(settings: K
         consumer.resume()
         assert [delivery.message.value for delivery in await consumer.fetch(100)] == values
         await consumer.close()
+
+    run_on(settings, scenario)
+
+
+def test_partitions_with_a_full_buffer_go_to_another_one_and_come_back(settings: KafkaSettings) -> None:
+    async def scenario(backend: KafkaBackend) -> None:
+        values = {f"{place}".encode() for place in range(200)}
+        await backend.jobs.send([Message(value.decode(), value) for value in values])
+        small = KafkaBackend(settings.model_copy(update={"buffer_messages": 10}))
+        first = small.jobs.open_consumer("one", "worker-1")
+        assert isinstance(first, KafkaJobConsumer)
+        await first.start(let_go)
+        first.pause()
+
+        async def is_full() -> bool:
+            return first._is_paused and len(first._terms) == 2
+
+        await eventually(is_full)
+        second = backend.jobs.open_consumer("two", "worker-2")
+        await second.start(let_go)
+        seen = {delivery.message.value for delivery in await fetch(second, 1)}
+
+        async def has_one_each() -> bool:
+            seen.update(delivery.message.value for delivery in await second.fetch(1000))
+            return len(first._terms) == 1 and not await second.fetch(1)
+
+        await eventually(has_one_each)
+        first.resume()
+        mine = await fetch(first, len(values - seen))
+        assert {delivery.message.value for delivery in mine} == values - seen
+        first.settle(mine)
+        # It has settled nothing: all of its messages come back, and those that are sent from now on.
+        await second.close()
+        await backend.jobs.send([Message(value.decode(), b"again " + value) for value in values])
+        rest = await fetch(first, len(seen) + len(values))
+        assert {delivery.message.value for delivery in rest} == seen | {b"again " + value for value in values}
+        await first.close()
+        await small.close()
 
     run_on(settings, scenario)
 

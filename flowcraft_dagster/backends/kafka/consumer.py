@@ -286,7 +286,8 @@ class KafkaJobConsumer:
         half of it is left to work on.
         """
         with self._lock:
-            limit = self._settings.buffer_messages // 2 if self._is_paused else self._settings.buffer_messages
+            most = self._settings.buffer_messages
+            limit = max(1, most // 2) if self._is_paused else most
             wanted = len(self._ready) >= limit
             partitions = list(self._terms)
         if wanted == self._is_paused:
@@ -331,8 +332,11 @@ class KafkaJobConsumer:
             for place in partitions:
                 self._terms[place.partition] = Term(place.partition)
         consumer.incremental_assign(partitions)
-        if self._is_paused and partitions:
-            consumer.pause([TopicPartition(place.topic, place.partition) for place in partitions])
+        if partitions:
+            # librdkafka remembers a pause beyond the time for which a partition is held: one that was paused then
+            # and is held again would bring nothing for ever.
+            places = [TopicPartition(place.topic, place.partition) for place in partitions]
+            (consumer.pause if self._is_paused else consumer.resume)(places)
         logger.info("slot '%s' took partitions %s", self._slot, _list(partitions))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
