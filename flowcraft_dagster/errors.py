@@ -32,7 +32,9 @@
     +-- RequestsLost                    requests to start runs are gone for good (topic_id, partition, start, end)
     +-- InfrastructureError             a server or disk is away; retryable, never fails a run
     |   +-- StoreUnavailable
+    |   |   +-- StoreAccessDenied       a user, password, certificate or right is wrong
     |   +-- QueueUnavailable
+    |   |   +-- QueueAccessDenied       likewise
     |   +-- StorageReadOnly
     |   +-- IsolationUnavailable        a process for a node that may have killed its worker cannot be started
     +-- WorkerFailed                    a part of a worker has ended; nothing is lost
@@ -325,6 +327,20 @@ class QueueUnavailable(InfrastructureError):
 
     template = "job queue {queue} is away: {reason}"
     hint_template = "Nothing is lost; check the broker with 'flowcraft-dagster doctor'."
+
+
+class StoreAccessDenied(StoreUnavailable):
+    """The state store lets this user not in, or not do this. Fields: store, reason, advice."""
+
+    template = "no access to state store {store}: {reason}"
+    hint_template = "Check user, password, certificates and rights; see docs/howto/production.md."
+
+
+class QueueAccessDenied(QueueUnavailable):
+    """The job queue lets this user not in, or not do this. Fields: queue, reason, advice."""
+
+    template = "no access to job queue {queue}: {reason}"
+    hint_template = "Check user, password, certificates and rights; see docs/howto/production.md."
 
 
 class StorageReadOnly(InfrastructureError):

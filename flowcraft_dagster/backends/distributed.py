@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from flowcraft_dagster.backends.access import require_files
 from flowcraft_dagster.backends.cassandra.buckets import BucketDirectory
 from flowcraft_dagster.backends.cassandra.external import CassandraExternalStarts
 from flowcraft_dagster.backends.cassandra.index import CassandraRunIndex
@@ -61,6 +62,7 @@ class KafkaBackend:
     ) -> None:
         self.name = "kafka"
         self._kafka = kafka or KafkaSettings()
+        self._redis = redis or RedisSettings()
         self._session = CassandraSession(cassandra or CassandraSettings(), access=cassandra_access)
         self.external_starts = CassandraExternalStarts(self._session)
         self._admin = KafkaAdmin(self._kafka)
@@ -74,7 +76,7 @@ class KafkaBackend:
         self.jobs = KafkaJobQueue(self._kafka, self._producer, self._admin)
         self.dead_letters = KafkaDeadLetters(self._kafka, self._producer, self._admin, self._reader)
         self.requests = KafkaRequestQueue(self._kafka, self._producer, self._admin, self._reader)
-        self.coordination = RedisCoordination(redis or RedisSettings(), self._has_ended)
+        self.coordination = RedisCoordination(self._redis, self._has_ended)
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str], clock: Clock | None = None) -> KafkaBackend:
@@ -101,6 +103,7 @@ class KafkaBackend:
             SchemaMismatch: the keyspace has tables of another layout.
             SettingsError: certificates or bundle cannot be used.
         """
+        require_files("REDIS", self._redis)
         await self._session.open()
         try:
             await self._session.check_layout()

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
+from flowcraft_dagster.backends.access import advise_certificate, advise_credentials, advise_right, require_files
 from flowcraft_dagster.backends.cassandra.reactor import allow_import
 from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
 from flowcraft_dagster.errors import SettingsError
@@ -30,7 +31,7 @@ from cassandra.cluster import (  # noqa: E402
     ResultSet,
     Session,
 )
-from cassandra.connection import ConnectionException  # noqa: E402
+from cassandra.connection import ConnectionException, ConnectionShutdown  # noqa: E402
 from cassandra.policies import (  # noqa: E402
     ConstantReconnectionPolicy,
     DCAwareRoundRobinPolicy,
@@ -50,8 +51,10 @@ __all__ = [
     "PreparedStatement",
     "ResultSet",
     "Session",
+    "advise",
     "connect_cluster",
     "describe_error",
+    "is_cut_off",
     "is_refusal",
     "uuid_from_time",
 ]
@@ -153,13 +156,16 @@ def make_tls_context(settings: CassandraSettings) -> ssl.SSLContext:
     Raises:
         SettingsError: a certificate or key cannot be read.
     """
+    require_files("CASSANDRA", settings)
+    name = "CASSANDRA_TLS_CA_FILE"
     try:
         context = ssl.create_default_context(cafile=str(settings.tls_ca_file) if settings.tls_ca_file else None)
         context.check_hostname = settings.tls_check_hostname
         if settings.tls_cert_file is not None and settings.tls_key_file is not None:
+            name = "CASSANDRA_TLS_CERT_FILE"
             context.load_cert_chain(str(settings.tls_cert_file), str(settings.tls_key_file))
     except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"certificate or key cannot be read: {error}", name="CASSANDRA_TLS") from None
+        raise SettingsError(f"cannot be used: {error}", name=name) from None
     return context
 
 
@@ -170,6 +176,29 @@ def is_refusal(error: BaseException) -> bool:
         causes = list(error.errors.values()) if isinstance(error.errors, dict) else []
         return bool(causes) and all(is_refusal(cause) for cause in causes)
     return isinstance(error, (*kinds, SyntaxException))
+
+
+def advise(error: BaseException, settings: CassandraSettings) -> str | None:
+    """What to do about a user, password, certificate or right; None when the error is about something else."""
+    if isinstance(error, NoHostAvailable):
+        causes = list(error.errors.values()) if isinstance(error.errors, dict) else []
+        found = [advise(cause, settings) for cause in causes if isinstance(cause, BaseException)]
+        # One node that answers otherwise may come back, so all of them must agree.
+        return found[0] if found and None not in found else None
+    if isinstance(error, AuthenticationFailed):
+        return advise_credentials("CASSANDRA")
+    if isinstance(error, Unauthorized):
+        return advise_right(settings.username)
+    # The driver wraps it into an error of the operating system.
+    if isinstance(error, OSError) and "[SSL" in str(error):
+        return advise_certificate("CASSANDRA")
+    return None
+
+
+def is_cut_off(error: BaseException) -> bool:
+    """Whether all nodes hang up at once: some do that with whoever comes without TLS."""
+    causes = list(error.errors.values()) if isinstance(error, NoHostAvailable) and error.errors else [error]
+    return all(isinstance(cause, (ConnectionResetError, ConnectionShutdown)) for cause in causes)
 
 
 def describe_error(error: BaseException) -> str:

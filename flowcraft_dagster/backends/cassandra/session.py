@@ -15,7 +15,7 @@ from flowcraft_dagster.backends.cassandra.loop_connection import bind_to_loop, c
 from flowcraft_dagster.backends.cassandra.schema import Column, Table, find_missing, list_tables, write_keyspace
 from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
 from flowcraft_dagster.backends.cassandra.statements import write_statements
-from flowcraft_dagster.errors import StoreUnavailable
+from flowcraft_dagster.errors import StoreAccessDenied, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class CassandraSession:
                 driver.connect_cluster, self.settings, reactor, self._access
             )
         except driver.ERRORS as error:
-            raise self._unavailable(driver.describe_error(error)) from None
+            raise self._refused(error) from None
 
     async def close(self) -> None:
         """Disconnect; harmless when not connected."""
@@ -397,9 +397,16 @@ class CassandraSession:
     def _translate(self, error: Exception) -> Exception:
         text = driver.describe_error(error)
         if driver.is_refusal(error):
-            return self._unavailable(text)
+            return self._refused(error)
         self.unanswered += 1
         return Unanswered(text)
+
+    def _refused(self, error: Exception) -> StoreUnavailable:
+        text, advice = driver.describe_error(error), driver.advise(error, self.settings)
+        if advice is None:
+            is_cut_off = driver.is_cut_off(error) and not self.settings.is_encrypted
+            return self._unavailable(f"{text}; if it demands TLS, set CASSANDRA_TLS=true" if is_cut_off else text)
+        return StoreAccessDenied(text, store=f"cassandra ({self.settings.describe()})", advice=advice)
 
     def _unavailable(self, reason: str) -> StoreUnavailable:
         return StoreUnavailable(reason, store=f"cassandra ({self.settings.describe()})")

@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from confluent_kafka.cimpl import NewTopic
 
 from flowcraft_dagster.backends.kafka.settings import KafkaSettings
+from flowcraft_dagster.backends.kafka.troubles import Troubles, make_client
 from flowcraft_dagster.errors import QueueUnavailable
 
 _PASSING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
@@ -55,6 +56,7 @@ class KafkaAdmin:
         self._client: AdminClient | None = None
         self._consumer: Consumer | None = None
         self._lock = threading.Lock()
+        self._troubles = Troubles(settings)
 
     async def close(self) -> None:
         """Let go of the clients; harmless when there are none."""
@@ -128,12 +130,17 @@ class KafkaAdmin:
     def _read_committed(self, name: str, numbers: list[int]) -> dict[int, int]:
         # By a consumer that never subscribes: the administrative request for this ends the process (segmentation
         # fault, confluent-kafka 2.16) while the cluster is still making its offsets topic.
-        config = {**self._settings.as_reader(), "group.id": self._settings.group_id, "log_level": 0}
+        config = {
+            **self._settings.as_reader(),
+            "group.id": self._settings.group_id,
+            "log_level": 0,
+            "error_cb": self._troubles.note,
+        }
         places = [TopicPartition(name, number) for number in numbers]
         with self._lock:
             try:
                 if self._consumer is None:
-                    self._consumer = Consumer(config)
+                    self._consumer = make_client(lambda: Consumer(config), self._settings)
                 found = self._consumer.committed(places, timeout=self._settings.request_seconds)
             except KafkaException as error:
                 raise self._explain(name, error) from None
@@ -182,27 +189,26 @@ class KafkaAdmin:
 
     def _require(self) -> AdminClient:
         if self._client is None:
-            try:
-                self._client = AdminClient(self._settings.as_admin())
-            except KafkaException as error:
-                raise self._explain("admin", error) from None
+            config = {**self._settings.as_admin(), "error_cb": self._troubles.note}
+            self._client = make_client(lambda: AdminClient(config), self._settings)
         return self._client
 
     async def _answer(self, name: str, future: concurrent.futures.Future[Any]) -> Any:
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), self._settings.request_seconds + 5.0)
+            answer = await asyncio.wait_for(asyncio.wrap_future(future), self._settings.request_seconds + 5.0)
         except KafkaException as error:
             raise self._explain(name, error) from None
         except asyncio.TimeoutError:
-            raise QueueUnavailable(self._describe_silence(), queue=name) from None
+            raise self._explain(name, None) from None
+        self._troubles.forget()
+        return answer
 
-    def _explain(self, name: str, error: KafkaException) -> QueueUnavailable:
-        cause = error.args[0] if error.args else error
-        if not isinstance(cause, KafkaError):
+    def _explain(self, name: str, error: KafkaException | None) -> QueueUnavailable:
+        cause = error.args[0] if error is not None and error.args else error
+        if cause is not None and not isinstance(cause, KafkaError):
             return QueueUnavailable(str(cause), queue=name)
-        is_silence = cause.code() in {KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
-        reason = self._describe_silence() if is_silence else cause.str()
-        return QueueUnavailable(reason, queue=name, code=cause.code())
-
-    def _describe_silence(self) -> str:
-        return f"no answer from {self._settings.describe()} within {self._settings.request_seconds:g} s"
+        # Hands over what the client has met meanwhile.
+        if self._client is not None:
+            self._client.poll(0)
+        silence = f"no answer from {self._settings.describe()} within {self._settings.request_seconds:g} s"
+        return self._troubles.explain(name, cause, silence)

@@ -51,9 +51,14 @@ def is_fatal(error: Any) -> bool:
     return bool(error.fatal()) or error.code() in {KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID}
 
 
-def report_error(error: Any) -> None:
-    """Log an error that concerns a whole client and not one request; librdkafka's ``error_cb``."""
+def report_error(error: Any, advice: str | None = None) -> None:
+    """Log an error that concerns a whole client and not one request; librdkafka's ``error_cb``.
+
+    Args:
+        error: librdkafka's.
+        advice: what to do; a sentence.
+    """
     if is_fatal(error):
         logger.error("librdkafka: %s", error.str())
     else:
-        logger.warning("librdkafka: %s; it keeps trying", error.str())
+        logger.warning("librdkafka: %s; it keeps trying%s", error.str().rstrip("."), f". {advice}" if advice else "")

@@ -23,6 +23,7 @@ from flowcraft_dagster.backends.kafka import complaints
 from flowcraft_dagster.backends.kafka.messages import decode_message
 from flowcraft_dagster.backends.kafka.offsets import PartitionOffsets
 from flowcraft_dagster.backends.kafka.settings import KafkaSettings
+from flowcraft_dagster.backends.kafka.troubles import advise, make_client
 from flowcraft_dagster.errors import QueueUnavailable
 from flowcraft_dagster.ports.queue import Revoked
 from flowcraft_dagster.ports.records import Delivery
@@ -101,7 +102,7 @@ class KafkaJobConsumer:
         """See ``JobConsumer.start``. Returns before partitions are assigned.
 
         Raises:
-            QueueUnavailable: librdkafka refuses the options.
+            SettingsError: librdkafka refuses the options.
         """
         self._loop = asyncio.get_running_loop()
         self._on_revoked = on_revoked
@@ -110,10 +111,7 @@ class KafkaJobConsumer:
             "error_cb": self._on_error,
             "on_commit": self._after_commit,
         }
-        try:
-            consumer = Consumer(config, logger=complaints.logger)
-        except KafkaException as error:
-            raise QueueUnavailable(_explain(error), queue=self._settings.jobs_topic, fatal=True) from None
+        consumer = make_client(lambda: Consumer(config, logger=complaints.logger), self._settings)
         self._ended = self._loop.create_future()
         self._thread = threading.Thread(
             target=self._live, args=(consumer,), name=f"flowcraft-consumer-{self._slot}", daemon=True
@@ -267,7 +265,7 @@ class KafkaJobConsumer:
         if complaints.is_fatal(error):
             self._fatal = error
         else:
-            complaints.report_error(error)
+            complaints.report_error(error, advise(error, self._settings))
 
     def _judge(self, error: Any) -> None:
         """Decide whether the consumer can live with an error."""
@@ -276,7 +274,7 @@ class KafkaJobConsumer:
         if error.code() == KafkaError._MAX_POLL_EXCEEDED:
             complaints.logger.warning("the process stood still for too long; its partitions went to others")
         elif error.code() != KafkaError._PARTITION_EOF:
-            complaints.report_error(error)
+            complaints.report_error(error, advise(error, self._settings))
 
     def _apply_pause(self, consumer: Consumer) -> None:
         """Fetch no more while the buffer is full.

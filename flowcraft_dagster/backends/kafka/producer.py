@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from flowcraft_dagster.backends.kafka import complaints
 from flowcraft_dagster.backends.kafka.settings import KafkaSettings
+from flowcraft_dagster.backends.kafka.troubles import Troubles, make_client
 from flowcraft_dagster.errors import QueueUnavailable, SizeLimitExceeded
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class KafkaProducer:
         self._producer: Producer | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
+        self._troubles = Troubles(settings, complaints.report_error)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reports: deque[tuple[_Sending, Any]] = deque()
         self._handover = threading.Lock()
@@ -82,6 +84,7 @@ class KafkaProducer:
 
         Raises:
             QueueUnavailable: some were not stored in time; the others may have been.
+            SettingsError: librdkafka refuses the options.
             SizeLimitExceeded: one is larger than the broker takes.
         """
         if not records:
@@ -105,6 +108,7 @@ class KafkaProducer:
                 largest = max(len(record.value or b"") for record in records)
                 raise SizeLimitExceeded(what="the message", size=largest, limit=f"topic {topic}, max.message.bytes")
             self._fail(topic, sending.failure)
+        self._troubles.forget()
 
     async def close(self) -> None:
         """Wait a moment for what is under way, then let go; harmless when nothing was sent."""
@@ -120,8 +124,8 @@ class KafkaProducer:
     def _require(self) -> Producer:
         loop = asyncio.get_running_loop()
         if self._producer is None:
-            config = {**self._settings.as_producer(), "error_cb": complaints.report_error}
-            self._producer = Producer(config, logger=complaints.logger)
+            config = {**self._settings.as_producer(), "error_cb": self._troubles.note}
+            self._producer = make_client(lambda: Producer(config, logger=complaints.logger), self._settings)
             self._loop = loop
             self._stop = threading.Event()
             self._thread = threading.Thread(
@@ -164,7 +168,8 @@ class KafkaProducer:
             self._producer = self._thread = None
         if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
             raise QueueUnavailable("the topic does not exist; make it with 'flowcraft-dagster init'", queue=topic)
-        raise QueueUnavailable(error.str(), queue=topic)
+        silence = f"no answer from {self._settings.describe()} within {self._settings.delivery_seconds:g} s"
+        raise self._troubles.explain(topic, error, silence)
 
     def _take(self, sending: _Sending, error: Any) -> None:
         """Called by the polling thread."""

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from flowcraft_dagster.backends.kafka import complaints
 from flowcraft_dagster.backends.kafka.settings import KafkaSettings
+from flowcraft_dagster.backends.kafka.troubles import SILENCE, Troubles, make_client
 from flowcraft_dagster.errors import QueueUnavailable
 
 BATCH_MESSAGES = 500
@@ -28,6 +29,7 @@ class KafkaReader:
         self._settings = settings
         self._consumer: Consumer | None = None
         self._lock = threading.Lock()
+        self._troubles = Troubles(settings, complaints.report_error)
 
     async def read(self, topic: str, partition: int, start: int, end: int) -> list[Any]:
         """The messages of ``[start, end)``, in order; fewer only where offsets have gaps.
@@ -46,8 +48,8 @@ class KafkaReader:
     def _read(self, topic: str, partition: int, start: int, end: int) -> list[Any]:
         with self._lock:
             if self._consumer is None:
-                config = {**self._settings.as_reader(), "error_cb": complaints.report_error}
-                self._consumer = Consumer(config, logger=complaints.logger)
+                config = {**self._settings.as_reader(), "error_cb": self._troubles.note}
+                self._consumer = make_client(lambda: Consumer(config, logger=complaints.logger), self._settings)
             try:
                 self._consumer.assign([TopicPartition(topic, partition, start)])
                 try:
@@ -60,6 +62,7 @@ class KafkaReader:
     def _collect(self, consumer: Consumer, topic: str, start: int, end: int) -> list[Any]:
         found: list[Any] = []
         until = time.monotonic() + self._settings.request_seconds
+        silence = f"offsets {start} to {end} could not be read in time"
         while True:
             for message in consumer.consume(BATCH_MESSAGES, POLL_SECONDS):
                 offset = message.offset() or 0
@@ -69,9 +72,10 @@ class KafkaReader:
                         if offset >= end:
                             return found
                         raise QueueUnavailable(f"partition ends at offset {offset}, before {end}", queue=topic)
-                    if error.code() in {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT}:
+                    if error.code() in SILENCE:
                         continue
-                    raise QueueUnavailable(error.str(), queue=topic)
+                    raise self._troubles.explain(topic, error, silence)
+                self._troubles.forget()
                 until = time.monotonic() + self._settings.request_seconds
                 if offset >= end:
                     return found
@@ -79,7 +83,7 @@ class KafkaReader:
                 if offset == end - 1:
                     return found
             if time.monotonic() > until:
-                raise QueueUnavailable(f"offsets {start} to {end} could not be read in time", queue=topic)
+                raise self._troubles.explain(topic, None, silence)
 
     def _close(self) -> None:
         with self._lock:

@@ -13,8 +13,9 @@ import orjson
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
+from flowcraft_dagster.backends.access import advise_certificate, advise_credentials, advise_right
 from flowcraft_dagster.backends.redis.announcer import Announcer
 from flowcraft_dagster.backends.redis.breaker import CircuitBreaker
 from flowcraft_dagster.backends.redis.settings import RedisSettings
@@ -115,7 +116,7 @@ class RedisCoordination:
         try:
             await asyncio.wait_for(client.ping(), self.settings.connect_seconds + self.settings.timeout_seconds)
         except ERRORS as error:
-            return f"{self.settings.describe()}: {_explain(error)}; work goes on, clients wait by polling"
+            return f"{self.settings.describe()}: {self._explain(error)}; work goes on, clients wait by polling"
         self._breaker.note_success()
         return None
 
@@ -177,7 +178,7 @@ class RedisCoordination:
         was_open = self._breaker.is_open
         self._breaker.note_failure()
         if self._breaker.is_open and not was_open:
-            logger.warning("redis at %s is left alone for a while: %s", self.settings.describe(), _explain(error))
+            logger.warning("redis at %s is left alone for a while: %s", self.settings.describe(), self._explain(error))
 
     async def _ask(self, has_ended: HasEnded, run_id: str) -> bool:
         try:
@@ -206,7 +207,7 @@ class RedisCoordination:
             try:
                 await self._hear_until_broken(is_again)
             except ERRORS as error:
-                logger.info("announcements are not heard for now: %s", _explain(error))
+                logger.info("announcements are not heard for now: %s", self._explain(error))
             if self._subscribed.is_set():
                 self._subscribed.clear()
                 is_again = True
@@ -229,6 +230,17 @@ class RedisCoordination:
                 elif message["type"] == "message":
                     self._wake(orjson.loads(message["data"]))
 
+    def _explain(self, error: BaseException) -> str:
+        text = " ".join(str(error).split()).rstrip(".")
+        found = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        if isinstance(error, AuthenticationError):
+            return f"{found} ({advise_credentials('REDIS').rstrip('.')})"
+        if isinstance(error, NoPermissionError):
+            return f"{found} ({advise_right(self.settings.username).rstrip('.')})"
+        if "[SSL" in text:
+            return f"{found} ({advise_certificate('REDIS').rstrip('.')})"
+        return found
+
     def _wake(self, run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
             waiting = self._waiting.pop(run_id, None)
@@ -246,8 +258,3 @@ class RedisCoordination:
 
 def _read_script(name: str) -> str:
     return resources.files(__package__).joinpath("lua").joinpath(f"{name}.lua").read_text("utf-8")
-
-
-def _explain(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -58,6 +58,11 @@ def test_tls_checks_the_host_unless_told_otherwise() -> None:
 def test_an_unreadable_certificate_is_a_clear_error(tmp_path: Path) -> None:
     broken = tmp_path / "ca.pem"
     broken.write_text("no certificate")
-    for path in (broken, tmp_path / "missing.pem"):
-        with pytest.raises(SettingsError, match="certificate or key cannot be read"):
-            make_tls_context(CassandraSettings(tls=True, tls_ca_file=path))
+    with pytest.raises(SettingsError, match="CASSANDRA_TLS_CA_FILE: cannot be used: "):
+        make_tls_context(CassandraSettings(tls=True, tls_ca_file=broken))
+    missing = tmp_path / "missing.pem"
+    with pytest.raises(SettingsError) as raised:
+        make_tls_context(CassandraSettings(tls=True, tls_ca_file=missing))
+    assert str(raised.value) == f"setting CASSANDRA_TLS_CA_FILE: {missing} cannot be read: no such file or directory"
+    with pytest.raises(SettingsError, match="CASSANDRA_TLS_CERT_FILE: cannot be used: "):
+        make_tls_context(CassandraSettings(tls=True, tls_cert_file=broken, tls_key_file=broken))
