@@ -57,6 +57,11 @@ from flowcraft_dagster.ports.state import StateStore
 from flowcraft_dagster.runtime.backoff import Patience
 from flowcraft_dagster.runtime.faults import FaultPoint, pass_point
 
+_FACT_BYTES = 1024
+"""What the state holds for a fact beside its values, as measured."""
+_DECODED = 5
+"""A value is held as JSON and, once an expression has looked at it, decoded too, which takes several times as much."""
+
 
 class OwnershipLost(FlowcraftError):
     """Another owner has taken the run, or it has ended: stop quietly. Fields: run_id, outcome."""
@@ -73,7 +78,7 @@ class OwnedRun:
         blueprint: what it is pinned to.
         state: the fold of all commits.
         uncommitted: facts applied to ``state`` that are not written yet, a list for each decision.
-        stored_bytes: what it takes in the store, about.
+        memory_bytes: what it takes in memory, about; rather too much than too little.
         to_start: activations decided and not started yet, in the order in which they are to start.
         cancel_reason: set once a cancellation is under way.
     """
@@ -82,7 +87,7 @@ class OwnedRun:
     blueprint: Blueprint
     state: RunState
     uncommitted: list[list[Fact]]
-    stored_bytes: int = 0
+    memory_bytes: int = 0
     to_start: deque[Activation] = field(default_factory=deque)
     cancel_reason: str | None = None
 
@@ -161,7 +166,7 @@ class Committer:
         if outcome is not CommitOutcome.APPLIED:
             raise OwnershipLost(run_id=header.run_id, outcome=outcome.value)
         run.uncommitted = []
-        run.stored_bytes += measure_rows(commit.rows)
+        run.memory_bytes += estimate_memory(commit.rows)
         run.header = replace(
             header,
             epoch=commit.epoch,
@@ -175,9 +180,10 @@ class Committer:
         await pass_point(FaultPoint.AFTER_COMMIT)
 
 
-def measure_rows(rows: Sequence[Row]) -> int:
-    """What rows take, in bytes."""
-    return sum(len(row.data) + (0 if row.output is None else len(row.output)) for row in rows)
+def estimate_memory(rows: Sequence[Row], context: bytes = b"") -> int:
+    """What rows and an initial context take in memory, in bytes, about: small facts take far more than in the store."""
+    size = len(context) + sum(len(row.data) + (0 if row.output is None else len(row.output)) for row in rows)
+    return _FACT_BYTES * len(rows) + _DECODED * size
 
 
 def _make_row(fact: Fact, seq: int, step: int, place: int) -> Row:

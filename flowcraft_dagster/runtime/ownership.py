@@ -13,7 +13,7 @@ from flowcraft_dagster.blueprint.parse import parse_blueprint
 from flowcraft_dagster.engine.json_codec import decode
 from flowcraft_dagster.errors import RunNotFound, UnknownBlueprint
 from flowcraft_dagster.ports.records import RunHeader, Signal, StoredRun
-from flowcraft_dagster.runtime.commit import OwnedRun, measure_rows
+from flowcraft_dagster.runtime.commit import OwnedRun, estimate_memory
 from flowcraft_dagster.runtime.continuation import select_kept_facts
 from flowcraft_dagster.runtime.deadlines import PROMPT_SECONDS, note_restart
 from flowcraft_dagster.runtime.emission import publish_final
@@ -88,8 +88,8 @@ async def open_run(services: LaneServices, run_id: str) -> Opening:
 
 def _own(stored: StoredRun, blueprint: Blueprint) -> OwnedRun:
     state = rebuild_state(stored, blueprint)
-    size = len(stored.context) + measure_rows(stored.rows)
-    run = OwnedRun(header=stored.header, blueprint=blueprint, state=state, uncommitted=[], stored_bytes=size)
+    size = estimate_memory(stored.rows, stored.context)
+    run = OwnedRun(header=stored.header, blueprint=blueprint, state=state, uncommitted=[], memory_bytes=size)
     run.to_start.extend(state.pending.values())
     return run
 

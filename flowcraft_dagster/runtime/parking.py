@@ -15,10 +15,12 @@ from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.runtime.commit import OwnedRun
 
 PARKED_RUNS: Final = 1024
-"""Together with the next figure: 64 MB at the most, and a tenth of it as a rule."""
 
-PARKED_BYTES: Final = 64 * 1024
-"""A run whose context and facts are larger is read again: it costs little beside what it does."""
+PARKED_BYTES: Final = 64 * 1024 * 1024
+"""What all of them may take in memory."""
+
+LARGE_BYTES: Final = 1024 * 1024
+"""A run that takes more is read again: it costs little beside what it does."""
 
 PARKED_SECONDS: Final = 60.0
 """Far below the days for which ended runs are kept: no other run of the same id can have come in between."""
@@ -27,6 +29,7 @@ PARKED_SECONDS: Final = 60.0
 @dataclass(frozen=True, slots=True)
 class _Place:
     run: OwnedRun
+    size: int
     until: float
 
 
@@ -40,6 +43,7 @@ class ParkedRuns:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._places: OrderedDict[str, _Place] = OrderedDict()
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._places)
@@ -48,15 +52,18 @@ class ParkedRuns:
         """Keep a run whose lane has nothing to do, if it waits for a sub-flow and for nothing else that runs."""
         state = run.state
         waits = not state.pending and any(opened.kind == "subflow" for opened in state.opened.values())
-        if not waits or run.is_final or state.is_cancelling or run.stored_bytes > PARKED_BYTES:
+        if not waits or run.is_final or state.is_cancelling or run.memory_bytes > LARGE_BYTES:
             return
-        self._places[run.run_id] = _Place(run, self._clock.monotonic() + PARKED_SECONDS)
-        if len(self._places) > PARKED_RUNS:
-            self._places.popitem(last=False)
+        now = self._clock.monotonic()
+        self._pop(run.run_id)
+        self._places[run.run_id] = _Place(run, run.memory_bytes, now + PARKED_SECONDS)
+        self._bytes += run.memory_bytes
+        while len(self._places) > PARKED_RUNS or self._bytes > PARKED_BYTES or self._oldest.until < now:
+            self._pop(self._oldest.run.run_id)
 
     def take(self, run_id: str) -> OwnedRun | None:
         """The run, which is not kept any longer; None if it is to be read."""
-        place = self._places.pop(run_id, None)
+        place = self._pop(run_id)
         if place is None or place.until < self._clock.monotonic():
             return None
         return place.run
@@ -64,3 +71,14 @@ class ParkedRuns:
     def clear(self) -> None:
         """Forget all: others may own them soon."""
         self._places.clear()
+        self._bytes = 0
+
+    @property
+    def _oldest(self) -> _Place:
+        return next(iter(self._places.values()))
+
+    def _pop(self, run_id: str) -> _Place | None:
+        place = self._places.pop(run_id, None)
+        if place is not None:
+            self._bytes -= place.size
+        return place

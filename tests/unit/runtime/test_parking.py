@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import random
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -15,7 +18,7 @@ from flowcraft_dagster.ports.records import RUNNING, RunHeader, StoredRun
 from flowcraft_dagster.runtime import parking
 from flowcraft_dagster.runtime.client import StartRequest
 from flowcraft_dagster.runtime.commit import OwnedRun
-from flowcraft_dagster.runtime.parking import PARKED_BYTES, PARKED_SECONDS, ParkedRuns
+from flowcraft_dagster.runtime.parking import LARGE_BYTES, PARKED_SECONDS, ParkedRuns
 from flowcraft_dagster.testing.simulation import SimulatedCluster
 from tests.unit.runtime.stage import flow, make_app, node, play
 
@@ -139,7 +142,7 @@ def test_only_runs_that_wait_for_a_sub_flow_are_kept_and_large_ones_are_not() ->
     runs = ParkedRuns(SteppedClock())
     runs.park(make_run("busy", waits=False))
     large = make_run("large")
-    large.stored_bytes = PARKED_BYTES + 1
+    large.memory_bytes = LARGE_BYTES + 1
     runs.park(large)
     cancelling = make_run("cancelling")
     cancelling.state.is_cancelling = True
@@ -167,3 +170,58 @@ def test_the_longest_parked_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
         runs.park(make_run(name))
     kept = [name for name in random.Random(0).sample(names, 15) if runs.take(name) is not None]
     assert sorted(kept) == sorted(names[5:])
+
+
+def test_all_of_them_have_an_upper_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parking, "PARKED_BYTES", 1000)
+    runs = ParkedRuns(SteppedClock())
+    for number in range(30):
+        run = make_run(f"run-{number}")
+        run.memory_bytes = 300
+        runs.park(run)
+        assert len(runs) == min(number + 1, 3)
+    assert runs.take("run-27") is not None
+    runs.clear()
+    for name in "abc":
+        run = make_run(name)
+        run.memory_bytes = 300
+        runs.park(run)
+    assert len(runs) == 3, "what was taken and forgotten counts no more"
+
+
+def test_what_is_too_old_leaves_with_the_next_one_that_comes() -> None:
+    clock = SteppedClock()
+    runs = ParkedRuns(clock)
+    runs.park(make_run("old"))
+    clock.time += PARKED_SECONDS + 1
+    runs.park(make_run("new"))
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("length", [1, 40, 200])
+def test_the_memory_of_a_run_is_not_underrated(length: int) -> None:
+    chain = [node("n0", "const", value=1), *(node(f"n{place}", "add") for place in range(1, length)), SUB]
+    edges = " ".join(f"{left['id']}>{right['id']}" for left, right in itertools.pairwise(chain))
+    child = flow(node("w", "wait"), name="child")
+
+    async def story(cluster: SimulatedCluster) -> tuple[int, int]:
+        names = [f"run-{number}" for number in range(10)]
+        for name in names:
+            await cluster.client.start(StartRequest("main", {}, name))
+        await cluster.clock.sleep(30)
+        parked = cluster.processes[0].worker._services.parked
+        assert len(parked) == len(names)
+        estimated = parked._bytes
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        parked.clear()
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+        return estimated, before - after
+
+    tracemalloc.start()
+    try:
+        estimated, freed = play(make_app(flow(*chain, edges=edges), child), story)
+    finally:
+        tracemalloc.stop()
+    assert freed / 1.5 < estimated < freed * 5
