@@ -74,6 +74,8 @@ class Story:
         options: of workers and clients, where they differ from ``OPTIONS``.
         skew: by how many seconds clocks differ.
         reconciles: whether a reconciler wakes everything again and again.
+        steals: whether somebody claims live runs now and then and does nothing with them, so that what workers
+            remember of them is stale.
         seed: of everything else.
     """
 
@@ -88,6 +90,7 @@ class Story:
     options: tuple[tuple[str, Any], ...] = ()
     skew: float = 0.0
     reconciles: bool = False
+    steals: bool = False
     seed: int = 0
 
     def play(self) -> list[str]:
@@ -120,7 +123,8 @@ class Story:
             for point in FaultPoint:
                 arm(point, meet)
             disturbing = [
-                asyncio.ensure_future(work) for work in (self._disturb(cluster), self._reconcile(cluster))
+                asyncio.ensure_future(work)
+                for work in (self._disturb(cluster), self._reconcile(cluster), self._steal(cluster))
             ]
             for place in self.bad_messages:
                 await cluster.backend.jobs.send([Message("run", BAD_MESSAGES[place])])
@@ -156,6 +160,13 @@ class Story:
             await cluster.clock.sleep(20)
             with suppress(InfrastructureError):
                 await reconciler.run(everything=cluster.dice.random() < 0.2)
+
+    async def _steal(self, cluster: SimulatedCluster) -> None:
+        for _ in range(20 if self.steals else 0):
+            await cluster.clock.sleep(cluster.dice.random() * 5)
+            for run in await cluster.backend.index.list_runs(RunQuery(with_children=True)):
+                if not run.is_final and cluster.dice.random() < 0.5:
+                    await cluster.backend.state.claim_run(run.run_id, "somebody-else")
 
     async def _drive(self, cluster: SimulatedCluster, workload: Workload, name: str) -> list[str]:
         client = cluster.client

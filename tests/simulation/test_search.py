@@ -70,6 +70,7 @@ crowds = st.builds(
     ).map(lambda chosen: tuple(sorted(chosen.items()))),
     skew=st.sampled_from([0.0, 4.0]),
     reconciles=st.booleans(),
+    steals=st.booleans(),
     seed=st.integers(0, 1000),
 )
 

@@ -170,6 +170,26 @@ WORKLOADS = {
         {"s": "yes", "z": "yes"},
         answer="s/t/w",
     ),
+    "several subflows": Workload(
+        [
+            _flow(
+                [
+                    _node("a", "const", value=1),
+                    _node("q", "subflow", blueprintId="inner"),
+                    _node("s", "subflow", blueprintId="asking"),
+                    _node("t", "subflow", blueprintId="outer"),
+                    _node("z", "collect", ids=["q", "s", "t"]),
+                ],
+                *("a q", "a s", "a t", "q z", "s z", "t z"),
+            ),
+            _INNER,
+            _flow([_node("w", "wait")], name="asking"),
+            _flow([_node("m", "subflow", blueprintId="middle"), _node("n", "add")], "m n", name="outer"),
+            _flow([_node("i", "subflow", blueprintId="inner")], name="middle"),
+        ],
+        {"a": 1, "q": 7, "s": "yes", "t": 8, "z": [7, "yes", 8]},
+        answer="s/w",
+    ),
     "first of two": Workload(
         [
             _flow(
