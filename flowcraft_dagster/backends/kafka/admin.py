@@ -27,6 +27,7 @@ from flowcraft_dagster.errors import QueueUnavailable
 
 _PASSING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 _PAUSE_SECONDS = 0.1
+_HEARD_ERRORS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,18 @@ class KafkaAdmin:
                     self._consumer = make_client(lambda: Consumer(config), self._settings)
                 found = self._consumer.committed(places, timeout=self._settings.request_seconds)
             except KafkaException as error:
+                if self._consumer is not None:
+                    self._hear(self._consumer)
                 raise self._explain(name, error) from None
+        self._troubles.forget()
         return {place.partition: place.offset for place in found if place.error is None and place.offset >= 0}
+
+    def _hear(self, consumer: Consumer) -> None:
+        """Find out why a group was not asked: that only comes as an error among messages, of which there are none."""
+        for message in consumer.consume(_HEARD_ERRORS, _PAUSE_SECONDS):
+            error = message.error()
+            if error is not None:
+                self._troubles.note(error)
 
     async def _create_topic(self, name: str, partitions: int) -> bool:
         topic = NewTopic(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -72,6 +73,7 @@ class KafkaProducer:
         self._settings = settings
         self._producer: Producer | None = None
         self._thread: threading.Thread | None = None
+        self._fatal: tuple[Producer, Any] | None = None
         self._stop = threading.Event()
         self._troubles = Troubles(settings, complaints.report_error)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -116,7 +118,9 @@ class KafkaProducer:
         self._producer = self._thread = None
         if producer is None or thread is None:
             return
-        await asyncio.to_thread(producer.flush, FLUSH_SECONDS)
+        with contextlib.suppress(KafkaException):
+            # Raises what is fatal, which the sender was told.
+            await asyncio.to_thread(producer.flush, FLUSH_SECONDS)
         producer.purge()
         self._stop.set()
         await asyncio.to_thread(thread.join)
@@ -129,7 +133,7 @@ class KafkaProducer:
             self._loop = loop
             self._stop = threading.Event()
             self._thread = threading.Thread(
-                target=_poll, args=(self._producer, self._stop), name="flowcraft-producer", daemon=True
+                target=self._poll, args=(self._producer, self._stop), name="flowcraft-producer", daemon=True
             )
             self._thread.start()
         return self._producer
@@ -160,7 +164,9 @@ class KafkaProducer:
                 return
 
     def _fail(self, topic: str, error: Any) -> None:
-        """Raise what a delivery report said."""
+        """Raise what a delivery report said, or what ended the whole producer."""
+        if self._fatal is not None and self._fatal[0] is self._producer:
+            error = self._fatal[1]
         if complaints.is_fatal(error):
             # This producer cannot go on; the next message gets a new one.
             logger.warning("the producer is replaced: %s", error.str())
@@ -170,6 +176,17 @@ class KafkaProducer:
             raise QueueUnavailable("the topic does not exist; make it with 'flowcraft-dagster init'", queue=topic)
         silence = f"no answer from {self._settings.describe()} within {self._settings.delivery_seconds:g} s"
         raise self._troubles.explain(topic, error, silence)
+
+    def _poll(self, producer: Producer, stop: threading.Event) -> None:
+        # Every message gets its report, also those of a producer that is being replaced.
+        while not stop.is_set() or len(producer) > 0:
+            try:
+                producer.poll(POLL_SECONDS)
+            except KafkaException as error:
+                # What is fatal is raised, not called back; nothing that waits will be sent any more.
+                self._fatal = (producer, error.args[0])
+                complaints.report_error(error.args[0])
+                producer.purge()
 
     def _take(self, sending: _Sending, error: Any) -> None:
         """Called by the polling thread."""
@@ -191,9 +208,3 @@ class KafkaProducer:
             self._handover_due = False
         for sending, error in reports:
             sending.settle(error)
-
-
-def _poll(producer: Producer, stop: threading.Event) -> None:
-    # Every message gets its report, also those of a producer that is being replaced.
-    while not stop.is_set() or len(producer) > 0:
-        producer.poll(POLL_SECONDS)

@@ -114,11 +114,17 @@ class RedisCoordination:
         """See ``CoordinationStore.check_health``; asks even while Redis is left alone."""
         client = self._connect()
         try:
-            await asyncio.wait_for(client.ping(), self.settings.connect_seconds + self.settings.timeout_seconds)
+            await asyncio.wait_for(self._touch(client), self.settings.connect_seconds + self.settings.timeout_seconds)
         except ERRORS as error:
             return f"{self.settings.describe()}: {self._explain(error)}; work goes on, clients wait by polling"
         self._breaker.note_success()
         return None
+
+    async def _touch(self, client: Redis) -> None:
+        """Use a key and the channel as well: a user may be let in and have no right to them."""
+        await client.ping()
+        await client.get(self._name("health"))
+        await client.publish(self._channel, "[]")
 
     async def describe_server(self) -> str:
         """Version and figures, in one line; where it is when it does not answer."""
