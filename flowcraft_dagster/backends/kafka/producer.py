@@ -187,6 +187,7 @@ class KafkaProducer:
                 self._fatal = (producer, error.args[0])
                 complaints.report_error(error.args[0])
                 producer.purge()
+                stop.wait(POLL_SECONDS)
 
     def _take(self, sending: _Sending, error: Any) -> None:
         """Called by the polling thread."""
