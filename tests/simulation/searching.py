@@ -165,7 +165,9 @@ class Story:
         for _ in range(20 if self.steals else 0):
             await cluster.clock.sleep(cluster.dice.random() * 5)
             for run in await cluster.backend.index.list_runs(RunQuery(with_children=True)):
-                if not run.is_final and cluster.dice.random() < 0.5:
+                header = await cluster.backend.state.read_header(run.run_id)
+                # Nobody claims a run that no message has told him of: one without a commit may have none yet.
+                if header is not None and header.seq and not header.is_final and cluster.dice.random() < 0.5:
                     await cluster.backend.state.claim_run(run.run_id, "somebody-else")
 
     async def _drive(self, cluster: SimulatedCluster, workload: Workload, name: str) -> list[str]:
