@@ -23,6 +23,7 @@ from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.runtime.bounded import WorkBounds, work_within
 from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.settings import Settings
+from flowcraft_dagster.timeouts import await_within
 from flowcraft_dagster.wiring import make_backend
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class WorkerProcess:
                     pause = FIRST_PAUSE
                 logger.warning("%s Trying again in %.1f s.", describe_error(error), pause)
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), pause)
+                    await await_within(self._stop.wait(), pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
             else:
                 return DONE

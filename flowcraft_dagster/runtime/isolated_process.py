@@ -13,6 +13,7 @@ import sys
 
 from flowcraft_dagster.engine.json_codec import decode
 from flowcraft_dagster.errors import IsolationUnavailable
+from flowcraft_dagster.timeouts import await_within
 
 START_SECONDS = 120.0
 LENGTH_BYTES = 8
@@ -49,7 +50,7 @@ class IsolatedProcess:
                 stdout=asyncio.subprocess.PIPE,
                 env=os.environ | {"FLOWCRAFT_FAULT": ""},
             )
-            greeting = decode(await asyncio.wait_for(self._read(), START_SECONDS))
+            greeting = decode(await await_within(self._read(), START_SECONDS))
         except (OSError, ProcessDied, asyncio.TimeoutError) as error:
             reason = str(error) or f"no answer within {START_SECONDS:g} s"
             raise IsolationUnavailable(reason, target=self._target) from error

@@ -21,6 +21,7 @@ from flowcraft_dagster.backends.partitions import assign_partitions
 from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, QueueUnavailable, StoreUnavailable
 from flowcraft_dagster.ports.queue import Revoked
 from flowcraft_dagster.ports.records import Delivery, Message
+from flowcraft_dagster.timeouts import await_within
 
 logger = logging.getLogger(__name__)
 
@@ -267,7 +268,7 @@ class EmbeddedJobConsumer:
         if self._on_revoked is None:
             return
         try:
-            await asyncio.wait_for(self._on_revoked(partitions, seconds), seconds + GRACE_SECONDS)
+            await await_within(self._on_revoked(partitions, seconds), seconds + GRACE_SECONDS)
         except asyncio.TimeoutError:
             logger.warning("partitions %s are given up with work in flight; it comes again", sorted(partitions))
         except Exception:

@@ -24,6 +24,7 @@ from confluent_kafka.cimpl import NewTopic
 from flowcraft_dagster.backends.kafka.settings import KafkaSettings
 from flowcraft_dagster.backends.kafka.troubles import Troubles, make_client
 from flowcraft_dagster.errors import QueueUnavailable
+from flowcraft_dagster.timeouts import await_within
 
 _PASSING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 _PAUSE_SECONDS = 0.1
@@ -206,7 +207,7 @@ class KafkaAdmin:
 
     async def _answer(self, name: str, future: concurrent.futures.Future[Any]) -> Any:
         try:
-            answer = await asyncio.wait_for(asyncio.wrap_future(future), self._settings.request_seconds + 5.0)
+            answer = await await_within(asyncio.wrap_future(future), self._settings.request_seconds + 5.0)
         except KafkaException as error:
             raise self._explain(name, error) from None
         except asyncio.TimeoutError:

@@ -27,6 +27,7 @@ from flowcraft_dagster.backends.kafka.troubles import advise, make_client
 from flowcraft_dagster.errors import QueueUnavailable
 from flowcraft_dagster.ports.queue import Revoked
 from flowcraft_dagster.ports.records import Delivery
+from flowcraft_dagster.timeouts import await_within
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ class KafkaJobConsumer:
         found = self._collect(limit)
         if not found:
             try:
-                await asyncio.wait_for(self._news.wait(), FETCH_SECONDS)
+                await await_within(self._news.wait(), FETCH_SECONDS)
             except asyncio.TimeoutError:
                 return ()
             found = self._collect(limit)

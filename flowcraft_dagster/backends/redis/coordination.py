@@ -20,6 +20,7 @@ from flowcraft_dagster.backends.redis.announcer import Announcer
 from flowcraft_dagster.backends.redis.breaker import CircuitBreaker
 from flowcraft_dagster.backends.redis.settings import RedisSettings
 from flowcraft_dagster.errors import InfrastructureError
+from flowcraft_dagster.timeouts import await_within
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class RedisCoordination:
         """See ``CoordinationStore.check_health``; asks even while Redis is left alone."""
         client = self._connect()
         try:
-            await asyncio.wait_for(self._touch(client), self.settings.connect_seconds + self.settings.timeout_seconds)
+            await await_within(self._touch(client), self.settings.connect_seconds + self.settings.timeout_seconds)
         except ERRORS as error:
             return f"{self.settings.describe()}: {self._explain(error)}; work goes on, clients wait by polling"
         self._breaker.note_success()
@@ -202,7 +203,7 @@ class RedisCoordination:
             self._subscribed.clear()
             self._listener = asyncio.create_task(self._hear())
         try:
-            await asyncio.wait_for(self._subscribed.wait(), seconds)
+            await await_within(self._subscribed.wait(), seconds)
         except asyncio.TimeoutError:
             logger.debug("not subscribed yet")
 
