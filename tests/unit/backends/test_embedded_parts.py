@@ -23,22 +23,7 @@ from flowcraft_dagster.backends.embedded.presence import Presence
 from flowcraft_dagster.backends.embedded.writer import WriteKind
 from flowcraft_dagster.ports.records import AWAITING, COMPLETED, RunQuery
 from flowcraft_dagster.testing.contracts.samples import new_run, next_commit
-
-
-class SteppedClock:
-    """A clock that stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.time = 1_000_000.0
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += seconds
+from tests.unit.stepped_clock import SteppedClock
 
 
 @pytest.fixture

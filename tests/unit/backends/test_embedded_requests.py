@@ -13,7 +13,7 @@ from flowcraft_dagster.backends.embedded import EmbeddedBackend
 from flowcraft_dagster.backends.embedded.requests import DROPPED_AT_ONCE
 from flowcraft_dagster.errors import RequestsLost
 from flowcraft_dagster.ports.records import RequestRange
-from tests.unit.backends.test_embedded_parts import SteppedClock
+from tests.unit.stepped_clock import SteppedClock
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from flowcraft_dagster.runtime.commit import OwnedRun
 from flowcraft_dagster.runtime.parking import LARGE_BYTES, PARKED_SECONDS, ParkedRuns
 from flowcraft_dagster.testing.simulation import SimulatedCluster
 from tests.unit.runtime.stage import flow, make_app, node, play
+from tests.unit.stepped_clock import SteppedClock
 
 SUB = node("sub", "subflow", blueprintId="child")
 PARENT = flow(SUB, node("after", "echo"), edges="sub>after")
@@ -111,22 +112,6 @@ def test_a_worker_that_loses_a_partition_forgets_them() -> None:
         assert (await cluster.client.wait("run", 60)).status == "completed"
 
     play(make_app(PARENT, CHILD), story)
-
-
-class SteppedClock:
-    """A clock that stands still until a test moves it."""
-
-    def __init__(self) -> None:
-        self.time = 1_000_000.0
-
-    def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 def make_run(run_id: str, *, waits: bool = True) -> OwnedRun:
