@@ -29,7 +29,6 @@ PARKED_SECONDS: Final = 60.0
 @dataclass(frozen=True, slots=True)
 class _Place:
     run: OwnedRun
-    size: int
     until: float
 
 
@@ -56,7 +55,7 @@ class ParkedRuns:
             return
         now = self._clock.monotonic()
         self._pop(run.run_id)
-        self._places[run.run_id] = _Place(run, run.memory_bytes, now + PARKED_SECONDS)
+        self._places[run.run_id] = _Place(run, now + PARKED_SECONDS)
         self._bytes += run.memory_bytes
         while len(self._places) > PARKED_RUNS or self._bytes > PARKED_BYTES or self._oldest.until < now:
             self._pop(self._oldest.run.run_id)
@@ -80,5 +79,5 @@ class ParkedRuns:
     def _pop(self, run_id: str) -> _Place | None:
         place = self._places.pop(run_id, None)
         if place is not None:
-            self._bytes -= place.size
+            self._bytes -= place.run.memory_bytes
         return place

@@ -48,9 +48,8 @@ class SignalReader:
         self._emitter = emitter
         self.cancel_requested = False
 
-    async def read_all(self, signals: Sequence[Signal], jobs: Iterable[JobMessage]) -> list[Fact]:
+    async def read_all(self, signals: Sequence[Signal], jobs: Sequence[JobMessage]) -> list[Fact]:
         """Look at everything that may have happened while nobody owned the run."""
-        jobs = tuple(jobs)
         facts = self._read_rows(signals)
         due = {job.timer for job in jobs if job.timer is not None}
         completed = _list_completed(jobs)

@@ -240,13 +240,8 @@ class RedisCoordination:
     def _explain(self, error: BaseException) -> str:
         text = " ".join(str(error).split()).rstrip(".")
         found = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        if isinstance(error, AuthenticationError):
-            return f"{found} ({advise_credentials('REDIS').rstrip('.')})"
-        if isinstance(error, NoPermissionError):
-            return f"{found} ({advise_right(self.settings.username).rstrip('.')})"
-        if "[SSL" in text:
-            return f"{found} ({advise_certificate('REDIS').rstrip('.')})"
-        return found
+        advice = _advise(error, self.settings)
+        return found if advice is None else f"{found} ({advice.rstrip('.')})"
 
     def _wake(self, run_ids: Sequence[str]) -> None:
         for run_id in run_ids:
@@ -265,3 +260,12 @@ class RedisCoordination:
 
 def _read_script(name: str) -> str:
     return resources.files(__package__).joinpath("lua").joinpath(f"{name}.lua").read_text("utf-8")
+
+
+def _advise(error: BaseException, settings: RedisSettings) -> str | None:
+    """What to do about a user, password, certificate or right; None when the error is about something else."""
+    if isinstance(error, AuthenticationError):
+        return advise_credentials("REDIS")
+    if isinstance(error, NoPermissionError):
+        return advise_right(settings.username)
+    return advise_certificate("REDIS") if "[SSL" in str(error) else None
