@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from flowcraft_dagster.timeouts import await_within
+
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
@@ -50,13 +52,13 @@ class HealthServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            code, kind, body = await asyncio.wait_for(self._answer(reader), _PATIENCE)
+            code, kind, body = await await_within(self._answer(reader), _PATIENCE)
             head = (
                 f"HTTP/1.1 {code} {_PHRASES[code]}\r\nContent-Type: {kind}; charset=utf-8\r\n"
                 f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
             )
             writer.write(head.encode() + body)
-            await asyncio.wait_for(writer.drain(), _PATIENCE)
+            await await_within(writer.drain(), _PATIENCE)
         except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.TimeoutError) as error:
             logger.debug("a health request came to nothing: %s", error)
         finally:

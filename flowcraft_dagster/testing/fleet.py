@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flowcraft_dagster.errors import FlowcraftError
+from flowcraft_dagster.timeouts import await_within
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class WorkerFleet:
             FleetError: it takes too long.
         """
         try:
-            await asyncio.wait_for(self._wait_for_each(), _START_SECONDS)
+            await await_within(self._wait_for_each(), _START_SECONDS)
         except asyncio.TimeoutError:
             raise FleetError(f"workers are not ready after {_START_SECONDS:g} s", folder=self._folder) from None
 
@@ -152,7 +153,7 @@ class WorkerFleet:
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
         try:
-            await asyncio.wait_for(asyncio.gather(*(process.wait() for process in running)), _STOP_SECONDS)
+            await await_within(asyncio.gather(*(process.wait() for process in running)), _STOP_SECONDS)
         except asyncio.TimeoutError:
             logger.warning("workers do not end; killing them")
         finally:

@@ -29,6 +29,7 @@ from flowcraft_dagster.testing.bench.workloads import VARIABLE, Reference, Workl
 from flowcraft_dagster.testing.conformance.comparison import is_same
 from flowcraft_dagster.testing.environment import make_token, open_separate_backend, separate_environment
 from flowcraft_dagster.testing.fleet import WorkerFleet
+from flowcraft_dagster.timeouts import await_within
 
 IDLE_RUNS = 10
 WARM_RUNS = 100
@@ -138,7 +139,7 @@ async def _load(
     work = _run_all_at_once if options.in_flight is None else partial(_run_in_turn, options.in_flight)
     began = time.perf_counter()
     try:
-        ends = await asyncio.wait_for(work(client, requests, submitted, on_done), options.timeout)
+        ends = await await_within(work(client, requests, submitted, on_done), options.timeout)
     except asyncio.TimeoutError:
         raise FlowcraftError(f"not all runs ended within {options.timeout:g} s") from None
     took = time.perf_counter() - began

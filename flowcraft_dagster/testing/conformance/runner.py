@@ -30,6 +30,7 @@ from flowcraft_dagster.testing.conformance.report import CaseOutcome, Conformanc
 from flowcraft_dagster.testing.conformance.tally import RUN_PREFIX, Tally, TallyFile
 from flowcraft_dagster.testing.environment import make_token, open_separate_backend, separate_environment
 from flowcraft_dagster.testing.fleet import WorkerFleet
+from flowcraft_dagster.timeouts import await_within
 
 Progress = Callable[[CaseOutcome, ConformanceReport], None]
 
@@ -185,14 +186,14 @@ class ConformanceRunner:
         driver = CaseDriver(stage.client, case, run_id)
         problem: str | None = None
         try:
-            result = await asyncio.wait_for(driver.drive(), self._options.case_seconds)
+            result = await await_within(driver.drive(), self._options.case_seconds)
         except asyncio.TimeoutError:
             problem = f"no end after {self._options.case_seconds:g} s"
         except FlowcraftError as error:
             problem = f"{type(error).__name__}: {error}"
         if problem is not None:
             try:
-                result = await asyncio.wait_for(driver.look(), 5.0)
+                result = await await_within(driver.look(), 5.0)
             except (asyncio.TimeoutError, FlowcraftError):
                 self._note(case.index, CaseOutcome(case.name, case.category, problem, {}))
                 return

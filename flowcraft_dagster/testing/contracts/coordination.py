@@ -9,6 +9,7 @@ from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.records import COMPLETED, CommitOutcome, RunHeader
 from flowcraft_dagster.testing.contracts.harness import BackendContract, on_backend
 from flowcraft_dagster.testing.contracts.samples import load, new_id, new_run, next_commit
+from flowcraft_dagster.timeouts import await_within
 
 
 class CoordinationContract(BackendContract):
@@ -93,8 +94,8 @@ class CoordinationContract(BackendContract):
         waiting = asyncio.ensure_future(backend.coordination.await_run(header.run_id, self.quiet))
         await asyncio.sleep(0)
         await _finish(backend, elsewhere)
-        assert await asyncio.wait_for(waiting, self.patience) is False
-        assert await asyncio.wait_for(backend.coordination.await_run(new_id(), 0.01), self.patience) is False
+        assert await await_within(waiting, self.patience) is False
+        assert await await_within(backend.coordination.await_run(new_id(), 0.01), self.patience) is False
 
     @on_backend
     async def test_a_flush_costs_nothing_but_time(self, backend: Backend) -> None:

@@ -19,6 +19,7 @@ from flowcraft_dagster.testing.contracts.members import (
     values_of_key,
 )
 from flowcraft_dagster.testing.contracts.samples import new_id
+from flowcraft_dagster.timeouts import await_within
 
 Check = Callable[[], bool]
 MANY = 120
@@ -80,7 +81,7 @@ class JobQueueContract(BackendContract):
         await consumer.start(let_go)
         found = 0
         while found < 20:
-            deliveries = await asyncio.wait_for(consumer.fetch(3), self.patience)
+            deliveries = await await_within(consumer.fetch(3), self.patience)
             assert len(deliveries) <= 3
             found += len(deliveries)
         await consumer.close()
@@ -275,7 +276,7 @@ class JobQueueContract(BackendContract):
         fetching = asyncio.ensure_future(consumer.fetch(1))
         await asyncio.sleep(0)
         await consumer.close()
-        assert list(await asyncio.wait_for(fetching, self.patience)) == []
+        assert list(await await_within(fetching, self.patience)) == []
 
     # -- means ---------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 
@@ -11,6 +10,7 @@ from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.records import DeadLetter, Delivery, RequestRange, RunRequest
 from flowcraft_dagster.testing.contracts.harness import BackendContract, on_backend
 from flowcraft_dagster.testing.contracts.samples import new_id
+from flowcraft_dagster.timeouts import await_within
 
 
 class DeadLettersContract(BackendContract):
@@ -57,7 +57,7 @@ class DeadLettersContract(BackendContract):
         found: list[Delivery] = []
 
         async def has_arrived() -> bool:
-            found.extend(await asyncio.wait_for(consumer.fetch(10), self.patience))
+            found.extend(await await_within(consumer.fetch(10), self.patience))
             return bool(found)
 
         await self.eventually(has_arrived, "the message is delivered")
