@@ -66,11 +66,20 @@ class Console:
             picture: name of a picture to keep before the launch.
         """
         self.open(f"/locations/flowcraft_dagster/jobs/{job}/playground")
-        self.page.locator(".CodeMirror").first.click()
-        self.page.keyboard.press("Control+A")
+        editor = self.page.locator(".CodeMirror").first
         # JSON is YAML, and needs none of the editor's indentation.
-        self.page.keyboard.insert_text(json.dumps({"ops": {f"{job}_op": {"config": config}}}, indent=2))
-        expect(self.page.get_by_text("No errors")).to_be_visible()
+        text = json.dumps({"ops": {f"{job}_op": {"config": config}}}, indent=2)
+
+        def write() -> bool | None:
+            editor.click()
+            self.page.keyboard.press("Control+A")
+            self.page.keyboard.insert_text(text)
+            expect(self.page.get_by_text("No errors")).to_be_visible()
+            # The offered config comes a moment after the editor and replaces what was written before; it is there
+            # once a config has been looked at.
+            return f'"{job}_op"' in editor.inner_text() or None
+
+        self.await_event(write, "what was written stands in the editor")
         return self.press_launch(picture)
 
     def press_launch(self, picture: str | None = None) -> str:
