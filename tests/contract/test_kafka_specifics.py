@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
+from confluent_kafka import Consumer
 
 from flowcraft_dagster.backends.distributed import KafkaBackend
+from flowcraft_dagster.backends.kafka import consumer as consumer_module
 from flowcraft_dagster.backends.kafka.admin import KafkaAdmin
 from flowcraft_dagster.backends.kafka.consumer import KafkaJobConsumer
 from flowcraft_dagster.backends.kafka.messages import encode_text
@@ -214,6 +218,47 @@ def test_partitions_with_a_full_buffer_go_to_another_one_and_come_back(settings:
         await small.close()
 
     run_on(settings, scenario)
+
+
+def test_a_partition_that_is_no_longer_fetched_is_taken_up_anew(
+    settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    due = threading.Event()
+
+    class Stopping(Consumer):
+        """Stops fetching as a race within librdkafka does: nobody outside of it knows."""
+
+        def poll(self, timeout: float = -1) -> Any:
+            if due.is_set():
+                due.clear()
+                self.pause(self.assignment())
+            return super().poll(timeout)
+
+    monkeypatch.setattr(consumer_module, "Consumer", Stopping)
+    monkeypatch.setattr(consumer_module, "INTERVAL_SECONDS", 0.3)
+
+    async def scenario(backend: KafkaBackend) -> None:
+        consumer = backend.jobs.open_consumer("slot", "worker")
+        await consumer.start(let_go)
+        keys = [f"{place}" for place in range(20)]
+        await backend.jobs.send([Message(key, b"before") for key in keys])
+        consumer.settle(await fetch(consumer, len(keys)))
+        due.set()
+
+        async def has_stopped() -> bool:
+            return not due.is_set()
+
+        await eventually(has_stopped)
+        await backend.jobs.send([Message(key, b"after") for key in keys])
+        found = await fetch(consumer, len(keys))
+        assert sorted(delivery.message.key for delivery in found) == sorted(keys)
+        assert {delivery.message.value for delivery in found} == {b"after"}
+        consumer.settle(found)
+        await consumer.close()
+
+    with caplog.at_level("WARNING"):
+        run_on(settings, scenario)
+    assert "taken up anew" in caplog.text
 
 
 def test_a_missing_topic_is_named(settings: KafkaSettings) -> None:

@@ -21,8 +21,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from flowcraft_dagster.backends.kafka import complaints
 from flowcraft_dagster.backends.kafka.messages import decode_message
-from flowcraft_dagster.backends.kafka.offsets import PartitionOffsets
+from flowcraft_dagster.backends.kafka.offsets import Term
 from flowcraft_dagster.backends.kafka.settings import KafkaSettings
+from flowcraft_dagster.backends.kafka.standstill import INTERVAL_SECONDS, StandstillWatch
 from flowcraft_dagster.backends.kafka.troubles import advise, make_client
 from flowcraft_dagster.errors import QueueUnavailable
 from flowcraft_dagster.ports.queue import Revoked
@@ -40,25 +41,6 @@ ONE_PARTITION = (
 )
 BATCH_MESSAGES = 500
 CLOSE_SECONDS = 15.0
-
-
-@dataclass(eq=False, slots=True)
-class Term:
-    """One time of holding a partition; what is settled after it has ended counts for nothing.
-
-    Attributes:
-        partition: which.
-        offsets: what was delivered and settled.
-        stored: the offset that was last sent to the broker.
-        is_open: whether messages may still be handed out.
-        is_over: whether settling has no effect any more.
-    """
-
-    partition: int
-    offsets: PartitionOffsets = field(default_factory=PartitionOffsets)
-    stored: int | None = None
-    is_open: bool = True
-    is_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +79,7 @@ class KafkaJobConsumer:
         self._failure: QueueUnavailable | None = None
         # Of the thread alone.
         self._is_paused = False
+        self._watch = StandstillWatch(settings.jobs_topic)
         self._fatal: Any = None
 
     async def start(self, on_revoked: Revoked) -> None:
@@ -201,13 +184,17 @@ class KafkaJobConsumer:
                 on_revoke=self._on_revoke,
                 on_lost=self._on_lost,
             )
-            due = time.monotonic() + self._settings.commit_seconds
+            store_due = time.monotonic() + self._settings.commit_seconds
+            look_due = time.monotonic() + INTERVAL_SECONDS
             while not self._closing:
                 self._receive(consumer)
                 self._apply_pause(consumer)
-                if time.monotonic() >= due:
+                if time.monotonic() >= store_due:
                     self._store(consumer, list(self._terms.values()), wait=False)
-                    due = time.monotonic() + self._settings.commit_seconds
+                    store_due = time.monotonic() + self._settings.commit_seconds
+                if time.monotonic() >= look_due:
+                    self._look_for_standstill(consumer)
+                    look_due = time.monotonic() + INTERVAL_SECONDS
             if not self._killed:
                 self._store(consumer, list(self._terms.values()), wait=True)
             self._end_terms(self._terms.keys())
@@ -295,6 +282,14 @@ class KafkaJobConsumer:
         if partitions:
             places = [TopicPartition(self._settings.jobs_topic, partition) for partition in partitions]
             (consumer.pause if wanted else consumer.resume)(places)
+
+    def _look_for_standstill(self, consumer: Consumer) -> None:
+        if self._is_paused:
+            self._watch.forget()
+            return
+        with self._lock:
+            held = {term: term.offsets.last for term in self._terms.values() if term.is_open}
+        self._watch.look(consumer, held)
 
     def _store(self, consumer: Consumer, terms: list[Term], *, wait: bool) -> None:
         """Send the marks that have moved to the broker."""

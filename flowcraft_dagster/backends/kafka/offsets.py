@@ -1,9 +1,10 @@
-"""Which offset of a partition may be stored: the one before which everything is settled."""
+"""Which offset of a partition may be stored: the one before which everything is settled, while it is held."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 
 class PartitionOffsets:
@@ -66,3 +67,22 @@ class PartitionOffsets:
             done = self._outstanding.popleft()
             self._settled.discard(done)
             self._mark = done + 1
+
+
+@dataclass(eq=False, slots=True)
+class Term:
+    """One time of holding a partition; what is settled after it has ended counts for nothing.
+
+    Attributes:
+        partition: which.
+        offsets: what was delivered and settled.
+        stored: the offset that was last sent to the broker.
+        is_open: whether messages may still be handed out.
+        is_over: whether settling has no effect any more.
+    """
+
+    partition: int
+    offsets: PartitionOffsets = field(default_factory=PartitionOffsets)
+    stored: int | None = None
+    is_open: bool = True
+    is_over: bool = False
