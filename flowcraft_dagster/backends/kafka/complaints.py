@@ -13,7 +13,9 @@ from confluent_kafka import KafkaError
 logger = logging.getLogger(__name__)
 
 REPEAT_SECONDS = 60.0
-_VARYING = re.compile(r"\d+")
+_VARYING = re.compile(r" \(after [^;]*\)|\d+")
+# What clients report as errors too, and a step of starting that is tried again by itself.
+_ECHOES = ("FAIL ", "ERROR ", "GETPID ")
 
 
 class RepetitionFilter(logging.Filter):
@@ -43,7 +45,16 @@ class RepetitionFilter(logging.Filter):
         return True
 
 
+def is_no_echo(record: logging.LogRecord) -> bool:
+    """Whether a line of a client's own log says what ``report_error`` does not say anyway."""
+    return not record.getMessage().startswith(_ECHOES)
+
+
 logger.addFilter(RepetitionFilter())
+# For the clients' own log.
+client_logger = logger.getChild("client")
+client_logger.addFilter(is_no_echo)
+client_logger.addFilter(RepetitionFilter())
 
 
 def is_fatal(error: Any) -> bool:

@@ -95,7 +95,7 @@ class KafkaJobConsumer:
             "error_cb": self._on_error,
             "on_commit": self._after_commit,
         }
-        consumer = make_client(lambda: Consumer(config, logger=complaints.logger), self._settings)
+        consumer = make_client(lambda: Consumer(config, logger=complaints.client_logger), self._settings)
         self._ended = self._loop.create_future()
         self._thread = threading.Thread(
             target=self._live, args=(consumer,), name=f"flowcraft-consumer-{self._slot}", daemon=True

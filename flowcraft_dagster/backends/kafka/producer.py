@@ -129,7 +129,7 @@ class KafkaProducer:
         loop = asyncio.get_running_loop()
         if self._producer is None:
             config = {**self._settings.as_producer(), "error_cb": self._troubles.note}
-            self._producer = make_client(lambda: Producer(config, logger=complaints.logger), self._settings)
+            self._producer = make_client(lambda: Producer(config, logger=complaints.client_logger), self._settings)
             self._loop = loop
             self._stop = threading.Event()
             self._thread = threading.Thread(

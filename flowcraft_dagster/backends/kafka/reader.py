@@ -49,7 +49,7 @@ class KafkaReader:
         with self._lock:
             if self._consumer is None:
                 config = {**self._settings.as_reader(), "error_cb": self._troubles.note}
-                self._consumer = make_client(lambda: Consumer(config, logger=complaints.logger), self._settings)
+                self._consumer = make_client(lambda: Consumer(config, logger=complaints.client_logger), self._settings)
             try:
                 self._consumer.assign([TopicPartition(topic, partition, start)])
                 try:
