@@ -61,11 +61,7 @@ class SyncThreads:
 
         with self._condition:
             self._jobs.append((work, loop, future))
-            if self._idle:
-                self._condition.notify()
-            elif self._alive < self.limit + self.abandoned:
-                self._alive += 1
-                threading.Thread(target=self._serve, name="flowcraft-node", daemon=True).start()
+            self._call_thread()
         try:
             return await future
         except asyncio.CancelledError:
@@ -75,6 +71,9 @@ class SyncThreads:
                 if running.is_set() and not finished.is_set():
                     self.abandoned += 1
                     self._left.add(future)
+                    if self._jobs:
+                        # They were to be done by the thread that is lost now.
+                        self._call_thread()
             raise
 
     def close(self) -> None:
@@ -82,6 +81,15 @@ class SyncThreads:
         with self._condition:
             self._closed = True
             self._condition.notify_all()
+
+    def _call_thread(self) -> None:
+        """See that a thread takes up a job, as far as there may be one more; with the lock held."""
+        # One that was called already counts as idle until it has woken up: there must be one for each job.
+        if self._idle >= len(self._jobs):
+            self._condition.notify()
+        elif self._alive < self.limit + self.abandoned:
+            self._alive += 1
+            threading.Thread(target=self._serve, name="flowcraft-node", daemon=True).start()
 
     def _restore(self, future: asyncio.Future[Any]) -> None:
         with self._condition:
@@ -107,7 +115,6 @@ class SyncThreads:
                 outcome, error = None, caught
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_deliver, future, outcome, error)
-
 
 
 def _deliver(future: asyncio.Future[Any], outcome: Any, error: BaseException | None) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -355,6 +356,39 @@ async def test_a_call_that_never_began_does_not_begin_later() -> None:
     go_on.set()
     await asyncio.gather(first, third)
     assert ran == ["third"]
+    threads.close()
+
+
+async def test_calls_that_wait_behind_an_abandoned_thread_get_another_one() -> None:
+    go_on = threading.Event()
+    threads = SyncThreads(2)
+    stuck = [asyncio.ensure_future(threads.run(lambda: go_on.wait(30))) for _ in range(2)]
+    behind = [asyncio.ensure_future(threads.run(threading.get_ident)) for _ in range(3)]
+    await asyncio.sleep(0.02)
+    for task in stuck:
+        task.cancel()
+    await asyncio.wait(stuck)
+    assert threads.abandoned == 2
+    done, _ = await asyncio.wait(behind, timeout=10)
+    go_on.set()
+    assert len(done) == 3
+    threads.close()
+
+
+def _await_idle(threads: SyncThreads) -> None:
+    while not threads._idle:
+        time.sleep(0.001)
+
+
+async def test_calls_that_come_together_run_beside_each_other_though_only_one_thread_is_idle() -> None:
+    go_on = threading.Event()
+    threads = SyncThreads(4)
+    await threads.run(threading.get_ident)
+    await asyncio.to_thread(_await_idle, threads)
+    first = asyncio.ensure_future(threads.run(lambda: go_on.wait(10)))
+    second = asyncio.ensure_future(threads.run(go_on.set))
+    assert await first, "the second call waited behind the first"
+    await second
     threads.close()
 
 
