@@ -218,12 +218,13 @@ class Worker:
         self._consumer.pause()
         for lane in list(self._lanes.values()):
             lane.stop()
-        tasks = [*self._lane_tasks.values(), *self._background]
-        if tasks:
+        if tasks := [*self._lane_tasks.values(), *self._background]:
             await asyncio.wait(tasks, timeout=self._drain_seconds)
-        for task in tasks:
+        # Looked up again: what holds messages of a lane may have begun meanwhile.
+        left = [*self._lane_tasks.values(), *self._background]
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
 
     # -- messages ------------------------------------------------------------------------------------------------
 
@@ -261,6 +262,9 @@ class Worker:
 
     def _balance(self) -> None:
         """Back-pressure: stop taking messages while too many runs are held; membership stays alive."""
+        if self._stopping.is_set():
+            # Paused for good, however few runs are left.
+            return
         limit = self._parts.options.max_lanes
         if not self._paused and len(self._lanes) >= limit:
             self._paused = True

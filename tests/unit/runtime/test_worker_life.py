@@ -77,6 +77,34 @@ def test_a_stopping_worker_drains_and_loses_nothing(work: int, ran: int) -> None
     play(app, story, drain_seconds=10)
 
 
+def test_a_worker_that_is_full_takes_nothing_more_as_it_drains() -> None:
+    starts: list[str] = []
+
+    async def labour(ctx: NodeContext) -> None:
+        starts.append(ctx.run_id)
+        await asyncio.sleep(ctx.context.get("seconds"))
+
+    app = make_app(flow(node("a", "labour")), labour=labour)
+
+    async def story(cluster: SimulatedCluster) -> None:
+        for number, seconds in enumerate([2, 8]):
+            await cluster.client.start(StartRequest("main", {"seconds": seconds}, f"run-{number}"))
+        await cluster.clock.sleep(1)
+        await cluster.client.start_many([StartRequest("main", {"seconds": 1}, f"late-{n}") for n in range(4)])
+        await cluster.clock.sleep(0.5)
+        (process,) = cluster.processes
+        assert process.worker.describe_health()["paused"]
+        process.worker.stop()
+        while process in cluster.processes:
+            await cluster.clock.sleep(0.1)
+        assert starts == ["run-0", "run-1"]
+        for number in range(4):
+            await cluster.client.wait(f"late-{number}", 60)
+        assert sorted(starts[2:]) == [f"late-{number}" for number in range(4)]
+
+    play(app, story, drain_seconds=20, max_lanes=2)
+
+
 def test_a_partition_that_moves_takes_its_run_along() -> None:
     keys: list[str] = []
 
