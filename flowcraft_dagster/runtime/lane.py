@@ -163,7 +163,7 @@ class RunLane:
             else:
                 self._start_built_in(run, starter, len(run.to_start) - known)
             if self._ended and self._has_room(run):
-                facts = self._gather(writer)
+                facts = self._gather(run, writer)
                 continue
             if run.uncommitted and not (may_delay and (self._running or self._ended)):
                 await self._flush(run, emitter)
@@ -181,17 +181,21 @@ class RunLane:
             if not self._ended and not self._inbox:
                 self._moved.clear()
                 await self._moved.wait()
-            facts = self._gather(writer)
+            facts = self._gather(run, writer)
             if self._inbox:
                 jobs, self._inbox = self._inbox, []
                 facts.extend(await signals.read_new(jobs))
 
-    def _gather(self, writer: ResultWriter) -> list[Fact]:
+    def _gather(self, run: OwnedRun, writer: ResultWriter) -> list[Fact]:
         """What has ended since, as much of it as goes into one commit."""
         facts: list[Fact] = []
         size, limit = 0, 2 * self._services.options.max_output_bytes
         while self._ended and size < limit:
-            fact = writer.write(*self._ended.popleft())
+            activation, outcome, started_at = self._ended.popleft()
+            if activation.key not in run.state.pending:
+                # Interrupted by a cancellation, which is a fact by now; its code has taken its time to end.
+                continue
+            fact = writer.write(activation, outcome, started_at)
             size += measure_fact(fact)
             facts.append(fact)
         self._uncommitted_bytes += size

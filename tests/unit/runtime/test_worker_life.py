@@ -177,6 +177,38 @@ def test_cancelling_reaches_code_that_runs() -> None:
     play(app, story)
 
 
+def test_what_a_node_comes_to_after_its_run_was_cancelled_counts_for_nothing() -> None:
+    async def labour(ctx: NodeContext) -> str:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1000)
+        await asyncio.sleep(8)
+        return "too late"
+
+    async def child(ctx: NodeContext) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1000)
+        await asyncio.sleep(30)
+
+    app = make_app(
+        flow(node("a", "labour"), node("s", "subflow", blueprintId="inner"), node("z", "echo"), edges="a>z"),
+        flow(node("b", "child"), name="inner"),
+        labour=labour,
+        child=child,
+    )
+
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start(StartRequest("main", {}, "run"))
+        await cluster.clock.sleep(3)
+        await cluster.client.cancel("run")
+        # Longer than a worker waits for what it interrupts, and shorter than the child takes to end.
+        result = await cluster.client.wait("run", 60)
+        assert (result.status, result.outputs) == ("cancelled", {})
+        (process,) = cluster.processes
+        assert process.worker.counters.get("ownership_lost", 0) == 0
+
+    play(app, story, drain_seconds=5)
+
+
 async def _cancel_own_task(ctx: NodeContext) -> str:
     task = asyncio.current_task()
     assert task is not None
