@@ -111,7 +111,8 @@ class Redelivery:
 
     async def renew(self, lane: RunLane) -> None:
         """Let a fresh message take the place of those that a lane holds, which goes on meanwhile."""
-        held = lane.take_deliveries()
+        # Unless it has ended since, and its messages are being seen to already.
+        held = lane.take_deliveries() if lane.is_live else []
         if held:
             await self._send(JobMessage(lane.run_id))
             self._services.settle(held)

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from flowcraft_dagster.errors import SizeLimitExceeded, WorkerFailed
+from flowcraft_dagster.errors import SizeLimitExceeded, UnknownBlueprint, WorkerFailed
 from flowcraft_dagster.local import LocalRuntime
-from flowcraft_dagster.ports.records import DeadLetter, Message
+from flowcraft_dagster.ports.records import DeadLetter, Delivery, Message
 from flowcraft_dagster.runtime.burial import KEPT_BYTES
 from flowcraft_dagster.runtime.client import StartRequest
+from flowcraft_dagster.runtime.lane import RunLane
+from flowcraft_dagster.runtime.messages import JobMessage, encode_job
 from flowcraft_dagster.runtime.redelivery import Redelivery
 from flowcraft_dagster.runtime.timers import TimerService
 from flowcraft_dagster.runtime.worker import Worker
@@ -56,7 +58,7 @@ def test_a_part_that_dies_ends_the_worker_and_nothing_is_lost(
     after = 1 if method in ("hand_back", "renew", "_fetch") else 3
     calls = _fail_once(monkeypatch, kind, method, after=after)
     if method == "hand_back":
-        _fail_once(monkeypatch, type(make_lane()), "drive", after=1)
+        _fail_once(monkeypatch, RunLane, "drive", after=1)
 
     async def story(cluster: SimulatedCluster) -> None:
         await cluster.client.start(StartRequest("main", {}, "run"))
@@ -76,13 +78,6 @@ def test_a_part_that_dies_ends_the_worker_and_nothing_is_lost(
     play(make_app(long), story)
     assert len(calls) >= after
     assert f"{part} cannot go on" in caplog.text
-
-
-def make_lane() -> Any:
-    """Any lane, for its type."""
-    from flowcraft_dagster.runtime.lane import RunLane
-
-    return RunLane.__new__(RunLane)
 
 
 def test_a_run_in_memory_raises_when_nobody_executes_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,3 +194,26 @@ def test_a_message_that_cannot_be_kept_at_all_is_in_nobodys_way(caplog: pytest.L
 
     play(make_app(SLEEPER), story)
     assert "cannot be kept as a dead letter" in caplog.text
+
+
+def test_a_message_that_goes_to_the_dead_letters_is_not_renewed_meanwhile() -> None:
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.clock.sleep(1)
+        (process,) = cluster.processes
+        worker = process.worker
+        lane = RunLane(worker._services, "run")
+        job = JobMessage("run", "main", "a", attempts=1000)
+        lane.offer(Delivery(encode_job(job), 0, 0), job)
+        cluster.weather.queue_down = True
+        burying = asyncio.ensure_future(worker._redelivery.put_back(lane, UnknownBlueprint(blueprint_id="main")))
+        await cluster.clock.sleep(1)
+        # It was asked for a moment before the lane ended.
+        renewing = asyncio.ensure_future(worker._redelivery.renew(lane))
+        await cluster.clock.sleep(1)
+        cluster.weather.queue_down = False
+        await asyncio.gather(burying, renewing)
+        assert worker.counters["dead_letters"] == 1
+        assert lane.deliveries == []
+        assert worker.counters.get("messages", 0) == 0
+
+    play(make_app(SLEEPER), story)
