@@ -61,6 +61,7 @@ class RunLane:
         self._ended: deque[tuple[Activation, Outcome, float]] = deque()
         self._running: dict[str, tuple[Execution, asyncio.Task[Outcome]]] = {}
         self._stopping = False
+        self._stop_asked = asyncio.Event()
         self._suspects: frozenset[str] = frozenset()
         self._missing: NodeNotRegistered | None = None
         self._trouble: BaseException | None = None
@@ -92,7 +93,18 @@ class RunLane:
     def stop(self) -> None:
         """Start nothing more; end once what runs is committed."""
         self._stopping = True
+        self._stop_asked.set()
         self._moved.set()
+
+    async def rest(self, seconds: float) -> None:
+        """Return after ``seconds``, or once the lane is to stop: what it holds goes to others then."""
+        resting = asyncio.ensure_future(self._services.clock.sleep(seconds))
+        stopping = asyncio.ensure_future(self._stop_asked.wait())
+        try:
+            await asyncio.wait({resting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            resting.cancel()
+            stopping.cancel()
 
     def take_deliveries(self) -> list[Delivery]:
         """The messages held so far; they are the caller's to settle now."""

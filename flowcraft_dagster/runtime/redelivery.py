@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 
 from flowcraft_dagster.errors import FlowcraftError, NodeNotRegistered, RunNotFound, UnknownBlueprint
@@ -26,7 +26,6 @@ class Redelivery:
         services: what lanes share.
         external_starts: where runs that other programs announce are found; None accepts none.
         forget: takes a lane out of those that get messages.
-        rest: returns after some seconds, or once the worker is to stop.
 
     Attributes:
         missing_kinds: node kinds that runs have asked for in vain.
@@ -37,12 +36,10 @@ class Redelivery:
         services: LaneServices,
         external_starts: ExternalStarts | None,
         forget: Callable[[RunLane], None],
-        rest: Callable[[float], Awaitable[None]],
     ) -> None:
         self._services = services
         self._external_starts = external_starts
         self._forget = forget
-        self._rest = rest
         self.missing_kinds: set[str] = set()
 
     async def put_back(self, lane: RunLane, error: UnknownBlueprint | NodeNotRegistered | RunNotFound) -> None:
@@ -76,7 +73,7 @@ class Redelivery:
                 del lane.deliveries[0]
             return
         logger.warning("run %s: %s; trying again in %.1f s", lane.run_id, error, pause)
-        await self._rest(pause)
+        await lane.rest(pause)
         # Before they are sent: they may come back here at once, and must not go to the lane that ends now.
         self._forget(lane)
         # As they were received: should nobody ever handle them, the dead letters hold the original bytes.

@@ -100,7 +100,7 @@ class Worker:
             availability=self._availability,
             parked=ParkedRuns(clock),
         )
-        self._redelivery = Redelivery(self._services, parts.external_starts, self._forget, self._rest)
+        self._redelivery = Redelivery(self._services, parts.external_starts, self._forget)
         self._timers = TimerService(
             parts.backend, options, clock, self.worker_id, self._availability, patience.tell
         )
@@ -296,18 +296,8 @@ class Worker:
         except Exception:
             logger.exception("run %s: trouble in the runtime; it will be taken up again", lane.run_id)
             self._services.count("internal_errors")
-            await self._rest(self._parts.options.retry_max_seconds)
+            await lane.rest(self._parts.options.retry_max_seconds)
             await self._redelivery.hand_back(lane, JobMessage(lane.run_id, attempts=lane.attempts))
-
-    async def _rest(self, seconds: float) -> None:
-        """Return after ``seconds``, or once the worker is to stop: what it holds goes to others then."""
-        resting = asyncio.ensure_future(self._parts.clock.sleep(seconds))
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait({resting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            resting.cancel()
-            stopping.cancel()
 
     def _forget(self, lane: RunLane) -> None:
         if self._lanes.get(lane.run_id) is lane:

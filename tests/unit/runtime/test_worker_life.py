@@ -209,6 +209,28 @@ def test_what_a_node_comes_to_after_its_run_was_cancelled_counts_for_nothing() -
     play(app, story, drain_seconds=5)
 
 
+def test_a_run_that_waits_to_be_put_back_holds_up_no_rebalance() -> None:
+    app = make_app(flow(node("a", "unheard-of")))
+
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start_many([StartRequest("main", {}, f"run-{number}") for number in range(12)])
+        # By now each of them waits for many seconds before its message is put back.
+        await cluster.clock.sleep(20)
+        (process,) = cluster.processes
+        assert process.worker.live_runs == 12
+        before = process.worker.counters["messages"]
+        begin = cluster.clock.monotonic()
+        await process.worker._revoke(frozenset(range(12)), 20.0)
+        assert cluster.clock.monotonic() - begin < 1
+        # They were put back all the same: their next owner counts on.
+        await cluster.clock.sleep(1)
+        assert process.worker.counters["messages"] == before + 12
+        (lane, *_) = process.worker._lanes.values()
+        assert lane.attempts == 6
+
+    play(app, story)
+
+
 async def _cancel_own_task(ctx: NodeContext) -> str:
     task = asyncio.current_task()
     assert task is not None
