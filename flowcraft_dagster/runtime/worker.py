@@ -315,11 +315,15 @@ class Worker:
         for lane in leaving:
             lane.stop()
         tasks = [self._lane_tasks[lane] for lane in leaving]
-        if tasks:
+        if not tasks:
+            return
+        try:
             await asyncio.wait(tasks, timeout=seconds)
+        finally:
+            # Also when nobody waits for this any more: a lane that goes on would take messages and settle none.
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # -- housekeeping --------------------------------------------------------------------------------------------
 

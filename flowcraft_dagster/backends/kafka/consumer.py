@@ -41,6 +41,8 @@ ONE_PARTITION = (
 )
 BATCH_MESSAGES = 500
 CLOSE_SECONDS = 15.0
+GRACE_SECONDS = 1.0
+"""What a revoke callback may take beyond its deadline to clear up; then it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,6 @@ class KafkaJobConsumer:
         self._lock = threading.Lock()
         self._ready: deque[KafkaDelivery] = deque()
         self._terms: dict[int, Term] = {}
-        self._handover_due = False
         self._wants_pause = False
         self._closing = False
         self._killed = False
@@ -361,7 +362,7 @@ class KafkaJobConsumer:
         if finishing is None:
             return
         try:
-            finishing.result(seconds)
+            finishing.result(seconds + GRACE_SECONDS)
         except concurrent.futures.TimeoutError:
             finishing.cancel()
             logger.warning("partitions %s are given up with work in flight", sorted(partitions))

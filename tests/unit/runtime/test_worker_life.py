@@ -209,6 +209,23 @@ def test_what_a_node_comes_to_after_its_run_was_cancelled_counts_for_nothing() -
     play(app, story, drain_seconds=5)
 
 
+def test_nothing_of_a_lost_partition_goes_on_though_nobody_waited_for_it() -> None:
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start(StartRequest("main", {}, "run"))
+        await cluster.clock.sleep(1)
+        (process,) = cluster.processes
+        (lane,) = process.worker._lanes.values()
+        revoking = asyncio.ensure_future(process.worker._revoke(frozenset(lane.partitions), 20.0))
+        await cluster.clock.sleep(1)
+        assert process.worker.live_runs == 1
+        revoking.cancel()
+        await asyncio.wait({revoking})
+        await cluster.clock.sleep(0.1)
+        assert process.worker.live_runs == 0
+
+    play(make_app(SLOW), story)
+
+
 def test_a_run_that_waits_to_be_put_back_holds_up_no_rebalance() -> None:
     app = make_app(flow(node("a", "unheard-of")))
 
