@@ -91,6 +91,8 @@ class CassandraSession:
             return
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
+        # The last one belongs to the loop of the time before.
+        self._preparing = asyncio.Lock()
         reactor = bind_to_loop(self._loop)
         try:
             self._cluster, self._session = await asyncio.to_thread(

@@ -142,6 +142,8 @@ class RedisCoordination:
         if listener is not None:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
+        # It may be opened again in another loop, to which this one would not belong.
+        self._subscribed = asyncio.Event()
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()

@@ -58,6 +58,17 @@ def test_waiting_falls_back_to_looking(settings: RedisSettings) -> None:
     asyncio.run(drive())
 
 
+def test_it_may_be_used_again_in_another_loop(settings: RedisSettings) -> None:
+    store = RedisCoordination(settings)
+
+    async def drive() -> None:
+        assert await store.await_run("run-1", 0.05) is False
+        await store.close()
+
+    asyncio.run(drive())
+    asyncio.run(drive())
+
+
 def test_one_call_tries_whether_it_is_back_and_nobody_waits_for_that() -> None:
     async def drive() -> None:
         now = 0.0
