@@ -106,7 +106,7 @@ class KafkaBackend:
         require_files("REDIS", self._redis)
         await self._session.open()
         try:
-            await self._session.check_layout()
+            await self._session.layout.check()
         except FlowcraftError:
             await self._session.close()
             raise
@@ -129,7 +129,7 @@ class KafkaBackend:
         was_open = self._session.is_open
         await self._session.open()
         try:
-            tables = await self._session.create_layout()
+            tables = await self._session.layout.create()
         finally:
             if not was_open:
                 await self._session.close()
@@ -141,7 +141,8 @@ class KafkaBackend:
         Raises:
             StoreUnavailable, QueueUnavailable: a server does not answer, or refuses.
         """
-        await self._session.delete_layout()
+        await self._session.layout.delete()
+        self._session.forget_statements()
         await self._admin.delete_topics()
 
     async def check_health(self) -> list[HealthReport]:
@@ -176,7 +177,7 @@ class KafkaBackend:
         was_open = self._session.is_open
         try:
             await self._session.open()
-            missing = await self._session.check_layout()
+            missing = await self._session.layout.check()
             server = await self._session.describe_server()
             warning = await self._look_at_copies()
         except FlowcraftError as error:

@@ -45,7 +45,7 @@ async def create_layout(settings: CassandraSettings) -> None:
     """Make keyspace and tables that are missing."""
     session = CassandraSession(settings)
     await session.open()
-    await session.create_layout()
+    await session.layout.create()
     await session.close()
 
 

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from flowcraft_dagster.backends.cassandra import driver
+from flowcraft_dagster.backends.cassandra.layout import CassandraLayout
 from flowcraft_dagster.backends.cassandra.loop_connection import bind_to_loop, call_on_loop
-from flowcraft_dagster.backends.cassandra.schema import Column, Table, find_missing, list_tables, write_keyspace
 from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
 from flowcraft_dagster.backends.cassandra.statements import write_statements
 from flowcraft_dagster.errors import StoreAccessDenied, StoreUnavailable
@@ -53,6 +53,7 @@ class CassandraSession:
         access: see ``driver.connect_cluster``.
 
     Attributes:
+        layout: the tables it works on.
         requests: how many requests were sent.
         unanswered: how many of them had an unknown outcome.
     """
@@ -65,6 +66,7 @@ class CassandraSession:
         access: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings = settings
+        self.layout = CassandraLayout(settings, self.run_cql)
         self.requests = 0
         self.unanswered = 0
         self._access = access
@@ -220,48 +222,8 @@ class CassandraSession:
         except driver.ERRORS as error:
             raise self._translate(error) from None
 
-    async def check_layout(self) -> tuple[Table, ...]:
-        """Compare the keyspace with our layout.
-
-        Returns:
-            The tables that are missing.
-
-        Raises:
-            SchemaMismatch: a table of another layout is in the way.
-            StoreUnavailable: nobody answers.
-        """
-        return find_missing(self.settings, await self._read_columns())
-
-    async def create_layout(self) -> list[str]:
-        """Make what is missing; nothing is written beside a table of a foreign layout.
-
-        Returns:
-            The names of what was made.
-
-        Raises:
-            SchemaMismatch: a table of another layout is in the way.
-            StoreUnavailable: nobody answers, or the right to make tables is missing.
-        """
-        missing = await self.check_layout()
-        made: list[str] = []
-        keyspace = write_keyspace(self.settings)
-        if missing and keyspace is not None and not await self._has_keyspace():
-            await self.run_cql(keyspace)
-            made.append(f"keyspace {self.settings.keyspace}")
-        for table in missing:
-            await self.run_cql(table.as_cql(self.settings.keyspace))
-            made.append(f"table {self.settings.keyspace}.{table.name}")
-        return made
-
-    async def delete_layout(self) -> None:
-        """Drop the tables with everything in them, and the keyspace unless it holds others. Raises StoreUnavailable."""
-        keyspace = self.settings.keyspace
-        if not await self._has_keyspace():
-            return
-        for table in list_tables(self.settings):
-            await self.run_cql(f"DROP TABLE IF EXISTS {keyspace}.{table.name}")
-        if not await self._read_columns():
-            await self.run_cql(f"DROP KEYSPACE IF EXISTS {keyspace}")
+    def forget_statements(self) -> None:
+        """Prepare all statements again before the next one: their tables are gone."""
         self._prepared = {}
 
     async def describe_server(self) -> str:
@@ -271,23 +233,6 @@ class CassandraSession:
         hosts = list(self._cluster.metadata.all_hosts())
         up = sum(1 for host in hosts if host.is_up)
         return f"Cassandra {release}, {up} of {len(hosts)} nodes up, data centre {centre}"
-
-    async def _read_columns(self) -> dict[str, dict[str, Column]]:
-        rows = await self.run_cql(
-            "SELECT table_name, column_name, kind, type, position FROM system_schema.columns WHERE keyspace_name = %s",
-            (self.settings.keyspace,),
-        )
-        found: dict[str, dict[str, Column]] = {}
-        order = {"partition_key": 0, "clustering": 1, "static": 2, "regular": 3}
-        for table, column, kind, kind_of_value, _ in sorted(rows, key=lambda row: (row[0], order[row[2]], row[4])):
-            found.setdefault(table, {})[column] = Column(kind, kind_of_value)
-        return found
-
-    async def _has_keyspace(self) -> bool:
-        rows = await self.run_cql(
-            "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", (self.settings.keyspace,)
-        )
-        return bool(rows)
 
     async def run_cql(self, text: str, parameters: tuple[Any, ...] | None = None) -> Rows:
         """A statement that is not prepared, on a thread: for schema and health only. Raises StoreUnavailable."""
@@ -323,7 +268,7 @@ class CassandraSession:
                 except driver.ERRORS as error:
                     if driver.is_refusal(error):
                         # Says which table has which foreign layout, if that is why.
-                        missing = await self.check_layout()
+                        missing = await self.layout.check()
                         if missing:
                             raise self._unavailable(
                                 f"table {self.settings.keyspace}.{missing[0].name} does not exist; "

@@ -63,11 +63,12 @@ class _Cassandra:
 
     def __init__(self, host: str, sync: str | None, copies: str) -> None:
         self.settings = CassandraSettings(contact_points=(host,))
+        self.layout = self
         self._sync, self._copies = sync, copies
 
     async def open(self) -> None: ...
 
-    async def check_layout(self) -> tuple[()]:
+    async def check(self) -> tuple[()]:
         return ()
 
     async def describe_server(self) -> str:
