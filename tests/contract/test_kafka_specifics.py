@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Consumer
 
 from flowcraft_dagster.backends.distributed import KafkaBackend
-from flowcraft_dagster.backends.kafka import consumer as consumer_module
+from flowcraft_dagster.backends.kafka import polling
 from flowcraft_dagster.backends.kafka.admin import KafkaAdmin
 from flowcraft_dagster.backends.kafka.consumer import KafkaJobConsumer
 from flowcraft_dagster.backends.kafka.messages import encode_text
@@ -170,11 +170,12 @@ def test_a_paused_consumer_goes_on_fetching_until_its_buffer_is_full(settings: K
         await backend.jobs.send([Message("k", value) for value in values])
 
         async def has_arrived() -> bool:
-            return len(consumer._ready) == len(values)
+            return consumer._held.waiting == len(values)
 
         await eventually(has_arrived)
         assert not await consumer.fetch(100)
-        assert not consumer._is_paused
+        assert consumer._polling is not None
+        assert not consumer._polling.is_paused
         consumer.resume()
         assert [delivery.message.value for delivery in await consumer.fetch(100)] == values
         await consumer.close()
@@ -193,7 +194,7 @@ def test_partitions_with_a_full_buffer_go_to_another_one_and_come_back(settings:
         first.pause()
 
         async def is_full() -> bool:
-            return first._is_paused and len(first._terms) == 2
+            return first._polling is not None and first._polling.is_paused and len(first._held.partitions) == 2
 
         await eventually(is_full)
         second = backend.jobs.open_consumer("two", "worker-2")
@@ -202,7 +203,7 @@ def test_partitions_with_a_full_buffer_go_to_another_one_and_come_back(settings:
 
         async def has_one_each() -> bool:
             seen.update(delivery.message.value for delivery in await second.fetch(1000))
-            return len(first._terms) == 1 and not await second.fetch(1)
+            return len(first._held.partitions) == 1 and not await second.fetch(1)
 
         await eventually(has_one_each)
         first.resume()
@@ -234,8 +235,8 @@ def test_a_partition_that_is_no_longer_fetched_is_taken_up_anew(
                 self.pause(self.assignment())
             return super().poll(timeout)
 
-    monkeypatch.setattr(consumer_module, "Consumer", Stopping)
-    monkeypatch.setattr(consumer_module, "INTERVAL_SECONDS", 0.3)
+    monkeypatch.setattr(polling, "Consumer", Stopping)
+    monkeypatch.setattr(polling, "INTERVAL_SECONDS", 0.3)
 
     async def scenario(backend: KafkaBackend) -> None:
         consumer = backend.jobs.open_consumer("slot", "worker")
