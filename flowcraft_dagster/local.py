@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from flowcraft_dagster.errors import NodeNotRegistered, WaitTimeout
 from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.ports.records import AWAITING, FINAL_STATUSES
-from flowcraft_dagster.runtime.client import ANSWERABLE
 from flowcraft_dagster.runtime.options import RuntimeOptions
 from flowcraft_dagster.runtime.system_clock import SystemClock
+from flowcraft_dagster.runtime.waits import ANSWERABLE
 from flowcraft_dagster.settings import Settings
 from flowcraft_dagster.wiring import make_backend
 

@@ -26,8 +26,8 @@ from flowcraft_dagster.orchestration.translator import RUNTIME_GROUP, make_runti
 from flowcraft_dagster.orchestration.worker_resource import FlowcraftWorkerResource
 from flowcraft_dagster.ports.records import AWAITING, RunQuery
 from flowcraft_dagster.runtime.blocking_client import Client
-from flowcraft_dagster.runtime.client import ANSWERABLE
 from flowcraft_dagster.runtime.result import OpenWait
+from flowcraft_dagster.runtime.waits import ANSWERABLE
 
 SERVERS_ASSET: Final = make_runtime_key("servers")
 WORKERS_ASSET: Final = make_runtime_key("workers")

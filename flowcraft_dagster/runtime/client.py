@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,14 +15,10 @@ from flowcraft_dagster.engine.plan import find_starts
 from flowcraft_dagster.engine.values import UNDEFINED
 from flowcraft_dagster.errors import (
     AlreadyAnswered,
-    AmbiguousWait,
     InfrastructureError,
     NotRetryable,
-    NotWaiting,
-    RunConflict,
     RunFinished,
     RunNotFound,
-    SerializationError,
     SettingsError,
     SizeLimitExceeded,
     UnknownBlueprint,
@@ -32,16 +27,21 @@ from flowcraft_dagster.errors import (
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.ports.records import CANCELLED, FAILED, RUNNING, Message, RunHeader, RunQuery, Signal, StoredRun
-from flowcraft_dagster.runtime.answered import find_answer
 from flowcraft_dagster.runtime.faults import FaultPoint, pass_point
-from flowcraft_dagster.runtime.messages import JobMessage, encode_job, is_run_id
+from flowcraft_dagster.runtime.messages import JobMessage, encode_job
 from flowcraft_dagster.runtime.options import RuntimeOptions
-from flowcraft_dagster.runtime.result import OpenWait, RunResult, build_result, find_open_waits
+from flowcraft_dagster.runtime.result import OpenWait, RunResult, build_result
 from flowcraft_dagster.runtime.start_request import StartRequest as StartRequest
 from flowcraft_dagster.runtime.start_request import encode_request
-from flowcraft_dagster.runtime.submission import hash_input, save_blueprint_once
+from flowcraft_dagster.runtime.submission import (
+    check_same_start,
+    choose_run_id,
+    encode_context,
+    hash_input,
+    save_blueprint_once,
+)
+from flowcraft_dagster.runtime.waits import WaitFinder
 
-ANSWERABLE = frozenset({"wait", "webhook"})
 FIRST_POLL_SECONDS = 0.005
 LONGEST_POLL_SECONDS = 0.25
 
@@ -125,8 +125,8 @@ class AsyncClient:
                 raise SettingsError("are not carried by requests; start the run to give it some", name="tags")
             if not isinstance(request.blueprint_id, str) or not request.blueprint_id:
                 raise SettingsError("is not text", name="blueprint_id", advice="Name the blueprint.")
-            self._encode_context(request)
-            run_ids.append(self._choose_run_id(request))
+            encode_context(request, self._options.max_context_bytes)
+            run_ids.append(choose_run_id(request, self._dice))
             values.append(encode_request(replace(request, run_id=run_ids[-1])))
         await self.backend.requests.send_requests(values)
         return run_ids
@@ -135,7 +135,7 @@ class AsyncClient:
         existing = await self.backend.state.create_run(header, context)
         await pass_point(FaultPoint.AFTER_START_CREATED)
         if existing is not None:
-            self._compare(existing, header)
+            check_same_start(existing, header)
             if existing.is_final:
                 return None
         starts = find_starts(blueprint)
@@ -186,8 +186,8 @@ class AsyncClient:
         if blueprint is None:
             known = ", ".join(sorted(self.blueprints)) or "none"
             raise UnknownBlueprint(blueprint_id=request.blueprint_id, known=known)
-        context = self._encode_context(request)
-        run_id = self._choose_run_id(request)
+        context = encode_context(request, self._options.max_context_bytes)
+        run_id = choose_run_id(request, self._dice)
         now = self._clock.now()
         header = RunHeader(
             run_id=run_id,
@@ -203,28 +203,6 @@ class AsyncClient:
             tags=dict(request.tags),
         )
         return blueprint, header, context
-
-    def _encode_context(self, request: StartRequest) -> bytes:
-        if not isinstance(request.context, Mapping):
-            raise SerializationError(" where an object is needed", path="context", kind=type(request.context).__name__)
-        context = encode(dict(request.context), "context")
-        if len(context) > self._options.max_context_bytes:
-            raise SizeLimitExceeded(what="context", size=len(context), limit=self._options.max_context_bytes)
-        return context
-
-    def _choose_run_id(self, request: StartRequest) -> str:
-        run_id = request.run_id if request.run_id is not None else str(uuid.UUID(int=self._dice.getrandbits(128)))
-        if not is_run_id(run_id):
-            advice = "Give another run id, or none to have one made up."
-            raise SettingsError("is not text of 1 to 200 printable characters", name="run_id", advice=advice)
-        return run_id
-
-    @staticmethod
-    def _compare(existing: RunHeader, wanted: RunHeader) -> None:
-        if existing.blueprint_id != wanted.blueprint_id:
-            raise RunConflict(f"blueprint '{existing.blueprint_id}'", run_id=existing.run_id)
-        if existing.input_hash != wanted.input_hash:
-            raise RunConflict("another context", run_id=existing.run_id)
 
     # -- following -----------------------------------------------------------------------------------------------
 
@@ -338,7 +316,7 @@ class AsyncClient:
         data = encode(document, "answer")
         if len(data) > self._options.max_output_bytes:
             raise SizeLimitExceeded(what="answer", size=len(data), limit=self._options.max_output_bytes)
-        target_run, activation = await self._find_wait(run_id, node, document["requestId"])
+        target_run, activation = await self._waits.find(run_id, node, document["requestId"])
         existing = await self.backend.state.add_signal(target_run, Signal(f"answer/{activation}", data))
         await pass_point(FaultPoint.AFTER_SIGNAL)
         if existing is not None and decode(existing.data).get("requestId") != document["requestId"]:
@@ -348,57 +326,11 @@ class AsyncClient:
 
     async def waiting(self, run_id: str) -> list[OpenWait]:
         """What a run and its child runs wait for. Raises RunNotFound."""
-        return [wait for wait in await self._find_waits(run_id, "") if wait.kind != "subflow"]
+        return [wait for wait in await self._waits.list_waits(run_id) if wait.kind != "subflow"]
 
-    async def _find_wait(self, run_id: str, node: str, request_id: str) -> tuple[str, str]:
-        stored, blueprint = await self._load(run_id)
-        answered = await find_answer(self.backend.state, stored, node, request_id)
-        if answered is not None:
-            return answered
-        if stored.header.is_final:
-            raise RunFinished(run_id=run_id, status=stored.header.status)
-        waits = find_open_waits(stored, blueprint)
-        named = [wait for wait in waits if wait.kind in ANSWERABLE and node in (wait.node_id, wait.activation)]
-        exact = [wait for wait in named if wait.activation == node]
-        if exact or len(named) == 1:
-            return run_id, (exact or named)[0].activation
-        if len(named) > 1:
-            activations = ", ".join(wait.activation for wait in named)
-            raise AmbiguousWait(run_id=run_id, node_id=node, activations=activations)
-        for wait in waits:
-            for name in (wait.activation, wait.node_id):
-                if wait.kind == "subflow" and node.startswith(f"{name}/"):
-                    return await self._find_wait(wait.details["childRunId"], node[len(name) + 1 :], request_id)
-        if self._is_answered(stored, node):
-            raise AlreadyAnswered(run_id=run_id, activation=node)
-        open_waits = ", ".join(wait.path for wait in await self._find_waits(run_id, "") if wait.kind in ANSWERABLE)
-        raise NotWaiting(run_id=run_id, node_id=node, waiting=open_waits or "nothing")
-
-    @staticmethod
-    def _is_answered(stored: StoredRun, node: str) -> bool:
-        return any(
-            signal.key == f"answer/{node}" or signal.key.startswith(f"answer/{node}#") for signal in stored.signals
-        )
-
-    async def _find_waits(self, run_id: str, prefix: str) -> list[OpenWait]:
-        stored, blueprint = await self._load(run_id)
-        if stored.header.is_final:
-            return []
-        waits = []
-        for wait in find_open_waits(stored, blueprint):
-            named = OpenWait(
-                run_id=wait.run_id,
-                path=prefix + wait.path,
-                node_id=wait.node_id,
-                activation=wait.activation,
-                kind=wait.kind,
-                since=wait.since,
-                details=wait.details,
-            )
-            waits.append(named)
-            if wait.kind == "subflow" and await self.backend.state.read_header(wait.details["childRunId"]) is not None:
-                waits.extend(await self._find_waits(wait.details["childRunId"], f"{named.path}/"))
-        return waits
+    @property
+    def _waits(self) -> WaitFinder:
+        return WaitFinder(self.backend.state, self._load)
 
     async def _load(self, run_id: str) -> tuple[StoredRun, Blueprint]:
         stored = await self.backend.state.load_run(run_id)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import random
+import uuid
+from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
 from flowcraft_dagster.blueprint.model import Blueprint
 from flowcraft_dagster.engine.json_codec import encode
+from flowcraft_dagster.errors import RunConflict, SerializationError, SettingsError, SizeLimitExceeded
+from flowcraft_dagster.ports.records import RunHeader
 from flowcraft_dagster.ports.state import StateStore
+from flowcraft_dagster.runtime.messages import is_run_id
+from flowcraft_dagster.runtime.start_request import StartRequest
 
 _saved: WeakKeyDictionary[StateStore, set[str]] = WeakKeyDictionary()
 
@@ -23,3 +30,39 @@ async def save_blueprint_once(store: StateStore, blueprint: Blueprint) -> None:
     if blueprint.content_hash not in known:
         await store.save_blueprint(blueprint.content_hash, encode(blueprint.to_json()))
         known.add(blueprint.content_hash)
+
+
+def encode_context(request: StartRequest, limit: int) -> bytes:
+    """The initial context as it is stored.
+
+    Args:
+        request: asks for the run.
+        limit: in bytes.
+
+    Raises:
+        SerializationError: it is no object, or something inside is not JSON.
+        SizeLimitExceeded: it is over the limit.
+    """
+    if not isinstance(request.context, Mapping):
+        raise SerializationError(" where an object is needed", path="context", kind=type(request.context).__name__)
+    context = encode(dict(request.context), "context")
+    if len(context) > limit:
+        raise SizeLimitExceeded(what="context", size=len(context), limit=limit)
+    return context
+
+
+def choose_run_id(request: StartRequest, dice: random.Random) -> str:
+    """The run id that a request names, or one that is made up. Raises SettingsError: what it names is none."""
+    run_id = request.run_id if request.run_id is not None else str(uuid.UUID(int=dice.getrandbits(128)))
+    if not is_run_id(run_id):
+        advice = "Give another run id, or none to have one made up."
+        raise SettingsError("is not text of 1 to 200 printable characters", name="run_id", advice=advice)
+    return run_id
+
+
+def check_same_start(existing: RunHeader, wanted: RunHeader) -> None:
+    """Find out whether a run that is there already is the one that was to be started. Raises RunConflict: it is not."""
+    if existing.blueprint_id != wanted.blueprint_id:
+        raise RunConflict(f"blueprint '{existing.blueprint_id}'", run_id=existing.run_id)
+    if existing.input_hash != wanted.input_hash:
+        raise RunConflict("another context", run_id=existing.run_id)

@@ -16,7 +16,7 @@ CANDIDATES = "engine.routing:find_candidates"
 EXECUTE = "engine.execute:execute"
 SIGNALS = "runtime.signals:SignalReader."
 BUILT_IN = "engine.builtins:"
-CLIENT = "runtime.client:AsyncClient."
+WAITS = "runtime.waits:WaitFinder."
 
 NO_EDGE_BACK = Change(TARGET, "own + 1", "own")
 NOTHING_LEAVES = Change(BODIES, "onward - _reach(outward, successors, barrier)", "onward")
@@ -338,11 +338,11 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         ),
     ),
     "waiting.child": (
-        Change(CLIENT + "_find_wait", 'if wait.kind == "subflow" and node.startswith(f"{name}/"):', "if False:"),
+        Change(WAITS + "find", 'if wait.kind == "subflow" and node.startswith(f"{name}/"):', "if False:"),
     ),
     "waiting.child.nested": (
         Change(
-            CLIENT + "_find_wait",
+            WAITS + "find",
             'node.startswith(f"{name}/"):',
             'node.startswith(f"{name}/") and node.count("/") == 1:',
         ),

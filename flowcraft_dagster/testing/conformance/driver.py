@@ -12,13 +12,13 @@ from flowcraft_dagster.errors import FlowcraftError, InfrastructureError
 from flowcraft_dagster.ports.records import AWAITING
 from flowcraft_dagster.runtime.client import AsyncClient, StartRequest
 from flowcraft_dagster.runtime.result import OpenWait, RunResult
+from flowcraft_dagster.runtime.waits import ANSWERABLE
 from flowcraft_dagster.testing.conformance.cases import Answer, CancelRun, Case, LetTimerFire
 
 T = TypeVar("T")
 
 _SHORTEST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.1
-_ANSWERABLE = frozenset({"wait", "webhook"})
 
 
 class StepFailed(FlowcraftError):
@@ -54,7 +54,7 @@ class _Tree:
     def find_wait(self, path: str) -> tuple[str, OpenWait] | None:
         """The run and the open wait that ``path`` names: a node, or ``a/b`` for node b below sub-flow a."""
         for wait in self.result.waiting:
-            if wait.kind in _ANSWERABLE and path in (wait.node_id, wait.activation):
+            if wait.kind in ANSWERABLE and path in (wait.node_id, wait.activation):
                 return self.result.run_id, wait
         for child, rest in self._below(path):
             found = child.find_wait(rest)
