@@ -185,7 +185,8 @@ def _start_scatter(start: BuiltInStart) -> Waiting:
 
 
 def _start_gather(start: BuiltInStart) -> Done:
-    results = Stored(b"[" + b",".join(value.data for value in start.state.collect_batch(start.activation)) + b"]")
+    collected = start.state.batch_results.collect(start.activation)
+    results = Stored(b"[" + b",".join(value.data for value in collected) + b"]")
     key = start.node.params.get("outputKey") or start.node.id
     start.report("batch:finish", {"gatherNodeId": start.node.id})
     writes = () if key == start.node.id else ((str(key), results),)

@@ -8,10 +8,10 @@ No expression is evaluated here and nothing is read: edges taken, and the values
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from flowcraft_dagster.engine.activation import Activation
+from flowcraft_dagster.engine.batches import Batch, BatchResults
 from flowcraft_dagster.engine.context import INPUT_PREFIX, OUTPUT_PREFIX, Snapshot, Stored, VersionedContext
 from flowcraft_dagster.engine.facts import (
     FAILED,
@@ -35,32 +35,6 @@ LONGEST_INLINE_DELAY = 5.0
 """Seconds between attempts; a run that waits longer for the next one is awaiting, and a durable timer wakes it."""
 
 
-@dataclass(slots=True)
-class Batch:
-    """A scatter whose items are not all done.
-
-    Attributes:
-        items: the list, as JSON values for reading.
-        chunk_size: how many items run at a time, at least 1.
-        started: items decided so far.
-        results: outputs by index; None where undefined or not ended.
-        ended: how many items are over.
-        failed: whether one of them failed.
-    """
-
-    items: Sequence[Any]
-    chunk_size: int
-    started: int = 0
-    results: dict[int, Stored | None] = field(default_factory=dict)
-    ended: int = 0
-    failed: bool = False
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing of it runs and nothing more will start."""
-        return self.ended == self.started and (self.failed or self.started == len(self.items))
-
-
 class RunState:
     """A run as its facts say it is.
 
@@ -71,7 +45,9 @@ class RunState:
         pending: activations that are to run or are running, by key, in the order they were decided.
         opened: activations that have begun and wait for something, by key.
         batches: scatters that are not over, by activation key.
+        batch_results: what gathers collect.
         failures: everything that failed, handled or not.
+        children: for each sub-flow whose child run was heard of, the number of the child's last commit and its status.
         is_cancelling: whether no activation may start any more.
     """
 
@@ -82,7 +58,7 @@ class RunState:
         self.pending: dict[str, Activation] = {}
         self.opened: dict[str, Opened] = {}
         self.batches: dict[str, Batch] = {}
-        self._gathered: dict[str, dict[str, tuple[tuple[int, ...], Batch]]] = {}
+        self.batch_results = BatchResults()
         self.failures: list[NodeFailure] = []
         self.is_cancelling = False
         self.children: dict[str, tuple[int, str]] = {}
@@ -182,7 +158,7 @@ class RunState:
             else:
                 self._put_output(activation, fact.output)
                 self._follow(activation, fact.output, fact.taken, arrivals, entered)
-                self._drop_gathered(activation)
+                self.batch_results.drop(activation)
         elif fact.status == INCOMPLETE:
             self.batches.pop(fact.key, None)
         elif fact.status == FAILED and fact.failure is not None:
@@ -260,24 +236,8 @@ class RunState:
         late = [edge for edge in opened.taken if self.plan.edges[edge.index].awaits_batch]
         if batch is not None:
             for edge in late:
-                waiting = self._gathered.setdefault(self.plan.edges[edge.index].spec.target, {})
-                waiting[activation.key] = (activation.iterations, batch)
+                self.batch_results.keep(self.plan.edges[edge.index].spec.target, activation, batch)
         self._follow(activation, opened.output, late, arrivals, [])
-
-    def collect_batch(self, activation: Activation) -> list[Stored]:
-        """Results for a gather: of all scatters that name it, in item order; undefined ones are left out."""
-        results: list[Stored] = []
-        for iterations, batch in self._gathered.get(activation.node_id, {}).values():
-            if _shares_iterations(iterations, activation.iterations):
-                ordered = (batch.results[index] for index in sorted(batch.results))
-                results.extend(result for result in ordered if result is not None)
-        return results
-
-    def _drop_gathered(self, activation: Activation) -> None:
-        waiting = self._gathered.get(activation.node_id)
-        if waiting:
-            for key in [k for k, (its, _) in waiting.items() if _shares_iterations(its, activation.iterations)]:
-                del waiting[key]
 
     # -- outputs, edges, failures --------------------------------------------------------------------------------
 
@@ -435,7 +395,3 @@ def find_edge_owner(activation: Activation, edge: PlannedEdge) -> Activation:
 def _is_short_retry(fact: Opened) -> bool:
     """Whether a sub-flow's next attempt comes so soon that the run does not count as waiting for it."""
     return fact.kind == "retry" and fact.details.get("wakeAt", fact.at) - fact.at <= LONGEST_INLINE_DELAY
-
-
-def _shares_iterations(scatter: tuple[int, ...], gather: tuple[int, ...]) -> bool:
-    return all(left == right for left, right in zip(scatter, gather, strict=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutation.mutating import Change
 
 DECIDE = "engine.decide:RunState."
+BATCHES = "engine.batches:"
 PLAN = "engine.plan:_compile"
 TARGET = "engine.plan:PlannedEdge.find_target_iterations"
 BODIES = "engine.loops:find_bodies"
@@ -435,7 +436,9 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     ),
     "subflow.loop-inside": (NO_EDGE_BACK,),
     # -- batches -------------------------------------------------------------------------------------------------
-    "batch.order": (Change(DECIDE + "collect_batch", "sorted(batch.results)", "sorted(batch.results, reverse=True)"),),
+    "batch.order": (
+        Change(BATCHES + "BatchResults.collect", "sorted(batch.results)", "sorted(batch.results, reverse=True)"),
+    ),
     "batch.chunks": (Change(DECIDE + "_end_item", "self._start_chunk(scatter, batch)", "pass"),),
     "batch.executions": (
         Change(
@@ -449,7 +452,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     ),
     "batch.empty": (
         Change(
-            "engine.decide:Batch.is_over",
+            BATCHES + "Batch.is_over",
             "self.ended == self.started",
             "self.started > 0 and self.ended == self.started",
         ),
@@ -472,8 +475,8 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "batch.scatter-output": (Change(DECIDE + "_apply_opened", "self._put_output(activation, fact.output)", "pass"),),
     "batch.joins": (EARLY_JOIN,),
     "batch.loop": (
-        Change("engine.decide:_shares_iterations", "return all(", "return True or all("),
-        Change(DECIDE + "_drop_gathered", "if waiting:", "if False:"),
+        Change(BATCHES + "_shares_iterations", "return all(", "return True or all("),
+        Change(BATCHES + "BatchResults.drop", "if kept:", "if False:"),
     ),
     "batch.fallback": (NO_INHERITANCE,),
     # -- runs ----------------------------------------------------------------------------------------------------
