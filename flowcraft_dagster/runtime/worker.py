@@ -22,12 +22,12 @@ from flowcraft_dagster.errors import (
     UnknownBlueprint,
     WorkerFailed,
 )
-from flowcraft_dagster.ports.records import Delivery, WorkerRecord
+from flowcraft_dagster.ports.records import Delivery
 from flowcraft_dagster.runtime.availability import Availability
 from flowcraft_dagster.runtime.backoff import Patience
 from flowcraft_dagster.runtime.commit import Committer, OwnershipLost
-from flowcraft_dagster.runtime.deadlines import OUTAGES
 from flowcraft_dagster.runtime.duties import Duty
+from flowcraft_dagster.runtime.heartbeat import Heartbeat
 from flowcraft_dagster.runtime.isolation import Isolator
 from flowcraft_dagster.runtime.lane import RunLane
 from flowcraft_dagster.runtime.messages import JobMessage, decode_job
@@ -60,15 +60,15 @@ class Worker:
         self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{parts.dice.getrandbits(48):012x}"
         self.counters: dict[str, int] = {}
         options, clock = parts.options, parts.clock
-        self._started_at = clock.now()
-        self._availability = Availability(clock, 2.5 * options.heartbeat_seconds)
+        availability = Availability(clock, 2.5 * options.heartbeat_seconds)
+        self._heartbeat = Heartbeat(parts, self.worker_id, availability, self.describe_health)
         patience = Patience(
             clock,
             parts.dice,
             options.retry_base_seconds,
             options.retry_max_seconds,
-            self._availability,
-            self._tell_outages,
+            availability,
+            self._heartbeat.tell_outages,
         )
         self._threads = SyncThreads(options.threads)
         self._consumer = parts.backend.jobs.open_consumer(parts.slot, self.worker_id)
@@ -96,14 +96,12 @@ class Worker:
             settle=self._settle,
             isolate=None if self._isolator is None else self._isolator.run,
             counters=self.counters,
-            started_at=self._started_at,
-            availability=self._availability,
+            started_at=self._heartbeat.started_at,
+            availability=availability,
             parked=ParkedRuns(clock),
         )
         self._redelivery = Redelivery(self._services, parts.external_starts, self._forget)
-        self._timers = TimerService(
-            parts.backend, options, clock, self.worker_id, self._availability, patience.tell
-        )
+        self._timers = TimerService(parts.backend, options, clock, self.worker_id, availability, patience.tell)
         self._lanes: dict[str, RunLane] = {}
         self._lane_tasks: dict[RunLane, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
@@ -129,7 +127,7 @@ class Worker:
             QueueUnavailable: the consumer cannot go on; nothing is lost, start a new worker.
             WorkerFailed: a part of it has ended by an error that is nobody's but this package's; likewise.
         """
-        await self._record("alive")
+        await self._heartbeat.record("alive")
         await self._consumer.start(self._revoke)
         clock = self._parts.clock
         parts: dict[str, Work] = {"fetching": partial(self._fetch, max_jobs), "timers": self._timers.run}
@@ -206,7 +204,7 @@ class Worker:
     async def _close(self) -> None:
         try:
             await self._consumer.close()
-            await self._record("stopped")
+            await self._heartbeat.record("stopped")
         except InfrastructureError as error:
             logger.warning("leaving without a word, since a server is away: %s", error)
         self._threads.close()
@@ -341,28 +339,8 @@ class Worker:
 
     async def _beat(self) -> None:
         live = [lane for lane in self._lanes.values() if lane.is_live]
-        touched = {lane.run_id for lane in live}.union(*(lane.ancestors for lane in live))
-        self._availability.note_beat()
-        try:
-            await self._record("alive")
-            # A run that is touched counts as served: whoever sees that must see the outages, too.
-            self._availability.note_beat()
-            await self._patience.tell()
-            if touched:
-                await self._parts.backend.state.touch_runs(sorted(touched), self._parts.clock.now())
-        except InfrastructureError:
-            self._availability.note_failure("store")
-            raise
-        self._availability.note_answer("store")
-
-    async def _tell_outages(self) -> bool:
-        try:
-            await self._record("alive")
-        except InfrastructureError as error:
-            self._availability.note_failure("store")
-            logger.info("outages are told later: %s", error)
-            return False
-        return True
+        served = {lane.run_id for lane in live}.union(*(lane.ancestors for lane in live))
+        await self._heartbeat.beat(served, self._patience)
 
     async def _re_anchor(self) -> None:
         """A run that is held long gets a fresh message, so that its partition's offset can move on."""
@@ -375,21 +353,6 @@ class Worker:
         self.should_recycle = self._threads.abandoned > self._parts.options.max_abandoned_threads
         if self.should_recycle:
             self.stop()
-
-    async def _record(self, state: str) -> None:
-        clock = self._parts.clock
-        await self._parts.backend.workers.record_worker(
-            WorkerRecord(
-                worker_id=self.worker_id,
-                slot=self._parts.slot,
-                pid=os.getpid(),
-                host=socket.gethostname(),
-                state=state,
-                started_at=self._started_at,
-                seen_at=clock.now(),
-                health={**self.describe_health(), OUTAGES: self._availability.list_outages()},
-            )
-        )
 
     def _spawn(self, work: Work) -> None:
         task = asyncio.ensure_future(self._watch("messages", work, may_end=True))

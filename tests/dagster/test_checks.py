@@ -77,7 +77,7 @@ def test_workers_are_counted(
 
 def test_a_worker_says_what_troubles_it(site: Site, worker: WorkerThread) -> None:
     worker.worker._patience.trouble = "publish: no route to host"
-    worker.call(worker.worker._record("alive"))
+    worker.call(worker.worker._heartbeat.record("alive"))
     judgement = judge_workers(site.resources["flowcraft_worker"], CheckLimits())
 
     assert judgement.passed

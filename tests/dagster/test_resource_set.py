@@ -241,7 +241,7 @@ def worker_at_work(site: Site) -> None:
 def test_workers_that_are_alive_are_seen_with_their_health(site: Site, worker: WorkerThread) -> None:
     seen = site.resources["flowcraft_worker"]
     site.client.wait(site.client.start("400", {"n": 1}), 20)
-    worker.call(worker.worker._record("alive"))
+    worker.call(worker.worker._heartbeat.record("alive"))
     (record,) = seen.workers()
     (report,) = seen.health()
 
