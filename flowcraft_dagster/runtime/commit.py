@@ -197,5 +197,10 @@ def _explain(run: OwnedRun, status: str) -> str | None:
         failure = next((failure for failure in run.state.failures if not failure.handled), None)
         if failure is not None:
             text = f"node '{failure.node_id}': {failure.type}: {failure.message}"
-            return " ".join(text.split())[:500]
-    return run.cancel_reason
+            return _escape(" ".join(text.split())[:500])
+    return None if run.cancel_reason is None else _escape(run.cancel_reason)
+
+
+def _escape(text: str) -> str:
+    """Stores keep a reason as UTF-8, which cannot hold the lone surrogates that stand for odd bytes of a file name."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

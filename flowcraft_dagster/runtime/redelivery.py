@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from flowcraft_dagster.errors import FlowcraftError, NodeNotRegistered, RunNotFound, UnknownBlueprint
+from flowcraft_dagster.errors import FlowcraftError, NodeNotRegistered, RunNotFound, UnknownBlueprint, one_line
 from flowcraft_dagster.ports.external import ExternalStarts
 from flowcraft_dagster.ports.records import DeadLetter, Delivery
 from flowcraft_dagster.runtime.burial import keep_letter
@@ -131,7 +131,7 @@ class Redelivery:
             value=message.value,
             headers={name: value for name, value in message.headers.items() if name != ATTEMPTS_HEADER},
             source=f"{delivery.partition}/{delivery.offset}",
-            reason=reason,
+            reason=one_line(reason),
             at=self._services.clock.now(),
         )
         logger.error("message %s cannot be handled and goes to the dead letters: %s", letter.letter_id, reason)

@@ -209,6 +209,27 @@ def test_what_a_node_comes_to_after_its_run_was_cancelled_counts_for_nothing() -
     play(app, story, drain_seconds=5)
 
 
+def test_a_reason_is_text_that_every_store_can_hold() -> None:
+    """File names have lone surrogates for bytes that are no UTF-8, and errors have file names."""
+
+    async def labour(ctx: NodeContext) -> None:
+        raise ValueError("cannot read report-\udcff.csv")
+
+    app = make_app(flow(node("a", "labour")), flow(node("w", "wait"), name="waits"), labour=labour)
+
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start(StartRequest("main", {}, "run"))
+        result = await cluster.client.wait("run", 60)
+        assert result.reason == "node 'a': ValueError: cannot read report-\\udcff.csv"
+        assert result.errors[0].message == "cannot read report-\udcff.csv"
+        await cluster.client.start(StartRequest("waits", {}, "other"))
+        await cluster.client.wait_for_pause("other", 60)
+        await cluster.client.cancel("other", "report-\udcff.csv\nis not needed")
+        assert (await cluster.client.wait("other", 60)).reason == "report-\\udcff.csv\nis not needed"
+
+    play(app, story)
+
+
 def test_nothing_of_a_lost_partition_goes_on_though_nobody_waited_for_it() -> None:
     async def story(cluster: SimulatedCluster) -> None:
         await cluster.client.start(StartRequest("main", {}, "run"))
