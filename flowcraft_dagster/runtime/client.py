@@ -35,6 +35,7 @@ from flowcraft_dagster.runtime.start_request import StartRequest as StartRequest
 from flowcraft_dagster.runtime.start_request import encode_request
 from flowcraft_dagster.runtime.submission import (
     check_same_start,
+    check_tags,
     choose_run_id,
     encode_context,
     hash_input,
@@ -83,6 +84,7 @@ class AsyncClient:
             UnknownBlueprint: there is no such blueprint here.
             RunConflict: the id is taken by another blueprint or context.
             SerializationError, SizeLimitExceeded: the context cannot be stored.
+            SettingsError: the run id is none, or a tag is no text.
             InfrastructureError: a server is away; the same call with the same run id may be repeated.
         """
         return (await self.start_many([request]))[0]
@@ -188,6 +190,7 @@ class AsyncClient:
             raise UnknownBlueprint(blueprint_id=request.blueprint_id, known=known)
         context = encode_context(request, self._options.max_context_bytes)
         run_id = choose_run_id(request, self._dice)
+        check_tags(request)
         now = self._clock.now()
         header = RunHeader(
             run_id=run_id,

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
+from flowcraft_dagster.blueprint.json_copy import is_unicode
 from flowcraft_dagster.blueprint.model import Blueprint
 from flowcraft_dagster.engine.json_codec import encode
 from flowcraft_dagster.errors import RunConflict, SerializationError, SettingsError, SizeLimitExceeded
@@ -15,6 +16,8 @@ from flowcraft_dagster.ports.records import RunHeader
 from flowcraft_dagster.ports.state import StateStore
 from flowcraft_dagster.runtime.messages import is_run_id
 from flowcraft_dagster.runtime.start_request import StartRequest
+
+_TAG_ADVICE = "Give tags whose names and values are text."
 
 _saved: WeakKeyDictionary[StateStore, set[str]] = WeakKeyDictionary()
 
@@ -58,6 +61,15 @@ def choose_run_id(request: StartRequest, dice: random.Random) -> str:
         advice = "Give another run id, or none to have one made up."
         raise SettingsError("is not text of 1 to 200 printable characters", name="run_id", advice=advice)
     return run_id
+
+
+def check_tags(request: StartRequest) -> None:
+    """Find out whether the tags of a request can be stored. Raises SettingsError: they cannot."""
+    for text in (*request.tags, *request.tags.values()):
+        if not isinstance(text, str):
+            raise SettingsError(f"have a {type(text).__name__} where text is needed", name="tags", advice=_TAG_ADVICE)
+        if not is_unicode(text):
+            raise SettingsError("have a lone surrogate, which UTF-8 cannot hold", name="tags", advice=_TAG_ADVICE)
 
 
 def check_same_start(existing: RunHeader, wanted: RunHeader) -> None:

@@ -76,6 +76,8 @@ def test_a_known_run_id_is_that_run() -> None:
         (StartRequest("main", {"n": "x" * 5000}), SizeLimitExceeded),
         (StartRequest("main", {}, ""), SettingsError),
         (StartRequest("main", {}, "line\nbreak"), SettingsError),
+        (StartRequest("main", {}, "run", {"file": "a\udcff"}), SettingsError),
+        (StartRequest("main", {}, "run", {"n": 1}), SettingsError),  # type: ignore[dict-item]
     ],
 )
 def test_a_start_that_cannot_be_is_refused_and_leaves_nothing(request_: StartRequest, error: type[Exception]) -> None:
