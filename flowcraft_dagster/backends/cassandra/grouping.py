@@ -29,7 +29,7 @@ class WriteGroup:
         self._sending: set[asyncio.Task[None]] = set()
 
     async def write(self, parts: Sequence[Part]) -> None:
-        """Write an entry; returns when it is stored. Raises StoreUnavailable."""
+        """Write an entry; returns when it is stored. Raises StoreUnavailable, or what the driver says of a value."""
         loop = asyncio.get_running_loop()
         stored: asyncio.Future[None] = loop.create_future()
         if not self._entries:
@@ -48,16 +48,16 @@ class WriteGroup:
         waiting = [stored for _, stored in entries]
         try:
             await self._session.write_together([part for parts, _ in entries for part in parts])
-        except FlowcraftError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, they must not take it for a cancellation
             for stored in waiting:
                 if not stored.done():
                     # An exception object for each: a traceback grows with every task that raises it.
-                    stored.set_exception(copy.copy(error))
+                    stored.set_exception(copy.copy(error) if isinstance(error, FlowcraftError) else error)
         else:
             for stored in waiting:
                 if not stored.done():
                     stored.set_result(None)
         finally:
-            # Only when this task itself was cancelled or the statement could not be made.
+            # Only when this task itself was cancelled.
             for stored in waiting:
                 stored.cancel()

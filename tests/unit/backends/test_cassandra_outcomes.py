@@ -185,10 +185,13 @@ def test_small_writes_of_one_moment_go_together() -> None:
     assert batches == [10, 10, 5, 1]
 
 
-def test_all_learn_that_a_batch_failed() -> None:
+@pytest.mark.parametrize(
+    ("error", "objects"), [(StoreUnavailable("no answer", store="cassandra"), 5), (ValueError("no such value"), 1)]
+)
+def test_all_learn_that_a_batch_failed(error: Exception, objects: int) -> None:
     class Deaf(ScriptedSession):
         async def write_together(self, parts: Sequence[Any]) -> None:
-            raise StoreUnavailable("no answer", store="cassandra")
+            raise error
 
     async def drive() -> list[Any]:
         group = WriteGroup(Deaf([_apply], None), most=2)
@@ -197,8 +200,8 @@ def test_all_learn_that_a_batch_failed() -> None:
         )
 
     failures = asyncio.run(drive())
-    assert [type(failure) for failure in failures] == [StoreUnavailable] * 5
-    assert len({id(failure) for failure in failures}) == 5
+    assert [(type(failure), str(failure)) for failure in failures] == [(type(error), str(error))] * 5
+    assert len({id(failure) for failure in failures}) == objects
 
 
 def test_pauses_grow_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
