@@ -39,6 +39,7 @@ from flowcraft_dagster.runtime.submission import (
     choose_run_id,
     encode_context,
     hash_input,
+    make_header,
     save_blueprint_once,
 )
 from flowcraft_dagster.runtime.waits import WaitFinder
@@ -191,19 +192,8 @@ class AsyncClient:
         context = encode_context(request, self._options.max_context_bytes)
         run_id = choose_run_id(request, self._dice)
         check_tags(request)
-        now = self._clock.now()
-        header = RunHeader(
-            run_id=run_id,
-            blueprint_id=blueprint.id,
-            blueprint_hash=blueprint.content_hash,
-            input_hash=hash_input(context),
-            status=RUNNING,
-            epoch=0,
-            owner=None,
-            seq=0,
-            started_at=now,
-            updated_at=now,
-            tags=dict(request.tags),
+        header = make_header(
+            run_id, blueprint.id, blueprint.content_hash, context, self._clock.now(), request.tags
         )
         return blueprint, header, context
 

@@ -13,7 +13,7 @@ from flowcraft_dagster.runtime.commit import OwnedRun
 from flowcraft_dagster.runtime.faults import FaultPoint, pass_point
 from flowcraft_dagster.runtime.messages import JobMessage, encode_job
 from flowcraft_dagster.runtime.services import LaneServices
-from flowcraft_dagster.runtime.submission import hash_input, save_blueprint_once
+from flowcraft_dagster.runtime.submission import make_header, save_blueprint_once
 
 ANCESTORS_TAG = "flowcraft.ancestors"
 LIMITED_TAG = "flowcraft.limited"
@@ -100,32 +100,33 @@ class Emitter:
                 "save blueprint", lambda: save_blueprint_once(services.backend.state, blueprint)
             )
         context = b"{}" if opened.value is None else opened.value.data
-        now = services.clock.now()
         tags = {ANCESTORS_TAG: ",".join([*list_ancestors(header), header.run_id])}
         if "wakeAt" in details or LIMITED_TAG in header.tags:
             tags[LIMITED_TAG] = "true"
-        child = RunHeader(
-            run_id=details["childRunId"],
-            blueprint_id=details["blueprintId"],
-            blueprint_hash=details["blueprintHash"],
-            input_hash=hash_input(context),
-            status=RUNNING,
-            epoch=0,
-            owner=None,
-            seq=0,
-            started_at=now,
-            updated_at=now,
-            parent=ParentLink(header.run_id, opened.key, opened.attempt),
-            tags=tags,
+        child = make_header(
+            details["childRunId"],
+            details["blueprintId"],
+            details["blueprintHash"],
+            context,
+            services.clock.now(),
+            tags,
+            ParentLink(header.run_id, opened.key, opened.attempt),
         )
         await services.patience.insist("start child", lambda: services.backend.state.create_run(child, context))
         await pass_point(FaultPoint.AFTER_CHILD_CREATED)
         job = encode_job(JobMessage(child.run_id, child.blueprint_id))
         await services.patience.insist("send child", lambda: services.backend.jobs.send([job]), "queue")
 
-    async def cancel_child(self, child_run_id: str, reason: str) -> None:
-        """Ask a sub-flow's run to end."""
+    async def cancel_child(self, child_run_id: str, reason: str | None = None) -> None:
+        """Ask a sub-flow's run to end.
+
+        Args:
+            child_run_id: the run.
+            reason: why; that for which this run is cancelled when None.
+        """
         services = self._services
+        if reason is None:
+            reason = self._run.cancel_reason or f"run {self._run.run_id} was cancelled"
         signal = Signal("cancel", encode({"reason": reason, "at": services.clock.now()}))
         header = await services.patience.insist(
             "read child", lambda: services.backend.state.read_header(child_run_id)
@@ -139,10 +140,9 @@ class Emitter:
         await services.patience.insist("wake child", lambda: services.backend.jobs.send([wake]), "queue")
 
     async def _cancel_children(self) -> None:
-        reason = self._run.cancel_reason or f"run {self._run.run_id} was cancelled"
         for opened in list(self._run.state.opened.values()):
             if opened.kind == "subflow":
-                await self.cancel_child(opened.details["childRunId"], reason)
+                await self.cancel_child(opened.details["childRunId"])
 
     def _describe(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         return {"runId": self._run.run_id, "blueprintId": self._run.header.blueprint_id, **payload}

@@ -119,8 +119,7 @@ class SignalReader:
             # Not there, or there without a commit: the owner that created it may not have come to send its message.
             await self._emitter.start_child(opened)
             if self._run.state.is_cancelling:
-                reason = self._run.cancel_reason or f"run {self._run.run_id} was cancelled"
-                await self._emitter.cancel_child(child_run_id, reason)
+                await self._emitter.cancel_child(child_run_id)
         if header is None:
             return []
         late = await self._is_late(opened, header)

@@ -12,7 +12,7 @@ from flowcraft_dagster.blueprint.json_copy import is_unicode
 from flowcraft_dagster.blueprint.model import Blueprint
 from flowcraft_dagster.engine.json_codec import encode
 from flowcraft_dagster.errors import RunConflict, SerializationError, SettingsError, SizeLimitExceeded
-from flowcraft_dagster.ports.records import RunHeader
+from flowcraft_dagster.ports.records import RUNNING, ParentLink, RunHeader
 from flowcraft_dagster.ports.state import StateStore
 from flowcraft_dagster.runtime.messages import is_run_id
 from flowcraft_dagster.runtime.start_request import StartRequest
@@ -70,6 +70,42 @@ def check_tags(request: StartRequest) -> None:
             raise SettingsError(f"have a {type(text).__name__} where text is needed", name="tags", advice=_TAG_ADVICE)
         if not is_unicode(text):
             raise SettingsError("have a lone surrogate, which UTF-8 cannot hold", name="tags", advice=_TAG_ADVICE)
+
+
+def make_header(
+    run_id: str,
+    blueprint_id: str,
+    blueprint_hash: str,
+    context: bytes,
+    now: float,
+    tags: Mapping[str, str],
+    parent: ParentLink | None = None,
+) -> RunHeader:
+    """A run of which nothing was committed yet; its first owner claims it with its first commit.
+
+    Args:
+        run_id: the run.
+        blueprint_id: what it runs.
+        blueprint_hash: the content that it is pinned to.
+        context: the initial context.
+        now: seconds since 1970 UTC.
+        tags: labels to find it by.
+        parent: the activation that it is a sub-flow of.
+    """
+    return RunHeader(
+        run_id=run_id,
+        blueprint_id=blueprint_id,
+        blueprint_hash=blueprint_hash,
+        input_hash=hash_input(context),
+        status=RUNNING,
+        epoch=0,
+        owner=None,
+        seq=0,
+        started_at=now,
+        updated_at=now,
+        parent=parent,
+        tags=dict(tags),
+    )
 
 
 def check_same_start(existing: RunHeader, wanted: RunHeader) -> None:
