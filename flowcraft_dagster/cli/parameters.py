@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import orjson
 
+from flowcraft_dagster.engine.json_codec import decode_strictly
 from flowcraft_dagster.errors import SizeLimitExceeded
 from flowcraft_dagster.runtime.messages import is_run_id
 
@@ -51,7 +50,7 @@ class JsonValue(_Type):
             return value
         origin, data = self._read(value, param, ctx)
         try:
-            document = read_json(data)
+            document = decode_strictly(data)
         except ValueError as error:
             where = f" in '{origin}'" if origin else ""
             self.fail(f"not JSON{where}: {error}.", param, ctx)
@@ -120,19 +119,6 @@ class Seconds(_Type):
         if self._above_zero and seconds <= 0:
             self.fail("must be above zero.", param, ctx)
         return seconds
-
-
-def read_json(data: bytes) -> Any:
-    """Read JSON strictly, but with lone surrogates. Raises ValueError or RecursionError."""
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        # This reader knows lone surrogates, which are legal in JavaScript's strings, but also NaN, which is no JSON.
-        return json.loads(data, parse_constant=_refuse_constant)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON value")
 
 
 def _limit(data: bytes, what: str) -> bytes:

@@ -10,9 +10,10 @@ import click
 
 from flowcraft_dagster.cli.failures import DONE, CommandFailed, report
 from flowcraft_dagster.cli.output import show_json
-from flowcraft_dagster.cli.parameters import MAX_JSON_BYTES, context_option, json_option, read_json
+from flowcraft_dagster.cli.parameters import MAX_JSON_BYTES, context_option, json_option
 from flowcraft_dagster.cli.session import open_client
 from flowcraft_dagster.cli.taught import TaughtCommand
+from flowcraft_dagster.engine.json_codec import decode_strictly
 from flowcraft_dagster.errors import InfrastructureError
 from flowcraft_dagster.runtime.start_request import StartRequest
 
@@ -88,7 +89,7 @@ def _read_lines(file: BinaryIO) -> list[dict[str, Any]]:
         if len(line) > MAX_JSON_BYTES:
             raise CommandFailed(f"{place}: more than {MAX_JSON_BYTES} bytes", "Nothing was sent.")
         try:
-            context = read_json(line)
+            context = decode_strictly(line)
         except (ValueError, RecursionError) as error:
             raise CommandFailed(f"{place}: not JSON: {error}", "Nothing was sent.") from None
         if not isinstance(context, dict):

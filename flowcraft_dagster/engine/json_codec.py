@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -12,6 +13,7 @@ import orjson
 from flowcraft_dagster.engine.values import UNDEFINED
 from flowcraft_dagster.errors import SerializationError
 
+_SHOWN_DIGITS = 20
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
@@ -47,6 +49,43 @@ def decode(data: bytes) -> Any:
     except orjson.JSONDecodeError:
         # Lone surrogates are legal in JavaScript's strings and refused by the fast reader.
         return json.loads(data)
+
+
+def decode_strictly(data: bytes) -> Any:
+    """Read JSON that others wrote, and nothing that could not be stored as it is.
+
+    Lone surrogates, which JavaScript writes, and a byte order mark are read. NaN, numbers beyond the range of a double
+    and other encodings are refused.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON; says why.
+
+    Example:
+        >>> decode_strictly(b'{"a": 1e999}')
+        Traceback (most recent call last):
+        ValueError: 1e999 is beyond the range of numbers
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        # This reader knows lone surrogates, but left alone it takes more than JSON, too.
+        return json.loads(
+            data.decode("utf-8-sig"),
+            parse_constant=_refuse_constant,
+            parse_float=lambda text: float(_check_range(text)),
+            parse_int=lambda text: int(_check_range(text)),
+        )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _check_range(text: str) -> str:
+    if math.isinf(float(text)):
+        shown = text if len(text) <= _SHOWN_DIGITS else f"{text[:_SHOWN_DIGITS]}..."
+        raise ValueError(f"{shown} is beyond the range of numbers")
+    return text
 
 
 class JsonCodec:

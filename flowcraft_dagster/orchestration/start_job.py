@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
-import orjson
 from dagster import OpExecutionContext
 from pydantic import Field
 
+from flowcraft_dagster.engine.json_codec import decode_strictly
 from flowcraft_dagster.errors import WaitTimeout
 from flowcraft_dagster.orchestration.blueprint_choice import (
     find_default,
@@ -256,9 +256,9 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def _read_line(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        document = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        reason = f"contexts_file '{path}', line {number}: is not JSON: {error.msg}"
+        document = decode_strictly(line)
+    except (ValueError, RecursionError) as error:
+        reason = f"contexts_file '{path}', line {number}: is not JSON: {error}"
         raise dg.Failure(reason, allow_retries=False) from None
     if not isinstance(document, dict):
         raise dg.Failure(f"contexts_file '{path}', line {number}: is not a JSON object", allow_retries=False)

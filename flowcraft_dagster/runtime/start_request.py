@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
-from flowcraft_dagster.engine.json_codec import encode
+from flowcraft_dagster.engine.json_codec import decode_strictly, encode
 from flowcraft_dagster.errors import MessageError
 from flowcraft_dagster.runtime.messages import is_run_id
 
@@ -56,7 +53,10 @@ def decode_request(value: bytes) -> StartRequest:
         >>> decode_request(b'{"blueprintId": 400, "context": {"n": 1}}').blueprint_id
         '400'
     """
-    document = _read_json(value)
+    try:
+        document = decode_strictly(value)
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"not JSON ({error})") from None
     if not isinstance(document, dict):
         raise MessageError("not a JSON object")
     blueprint_id, context, run_id = (document.get(name) for name in ("blueprintId", "context", "runId"))
@@ -69,20 +69,3 @@ def decode_request(value: bytes) -> StartRequest:
     if run_id is not None and not is_run_id(run_id):
         raise MessageError("'runId' is not text of 1 to 200 printable characters")
     return StartRequest(blueprint_id, context or {}, run_id)
-
-
-def _read_json(value: bytes) -> Any:
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        refused = error
-    try:
-        # Lone surrogates are legal in JavaScript's strings and refused by the fast reader. This one takes more than
-        # JSON: other encodings, which are therefore decoded here, and words for numbers that are none.
-        return json.loads(value.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        raise MessageError(f"not JSON ({refused.msg})") from None
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON value")

@@ -113,6 +113,8 @@ def test_a_blueprint_that_is_too_large_gets_advice_that_helps(alone: CommandLine
         (("start", "chain", "--context", "{"), "not JSON"),
         (("start", "chain", "--context", "[1]"), "must be a JSON object, not a list"),
         (("start", "chain", "--context", '{"a": NaN}'), "NaN is no JSON value"),
+        (("start", "chain", "--context", '{"a": 1e999}'), "1e999 is beyond the range of numbers"),
+        (("resume", "x", "y", "--output", "[" + "9" * 400 + "]"), "99999999999999999999... is beyond the range"),
         (("start", "chain", "--context", "@nowhere.json"), "cannot read 'nowhere.json': no such file or directory"),
         (("start", "chain", "--context", "@/"), "cannot read '/': is a directory"),
         (("start", "chain", "--run-id", ""), "must be 1 to 200 printable characters"),

@@ -31,6 +31,7 @@ def count_runs(site: Site) -> int:
     ("value", "reason"),
     [
         pytest.param(b'{"blueprintId": "400", "context": {"n": NaN}}', "not JSON", id="a word for no number"),
+        pytest.param(b'{"blueprintId": "400", "context": {"n": 1e999}}', "beyond the range", id="a number without end"),
         pytest.param('{"blueprintId": "400"}'.encode("utf-16"), "not JSON", id="another encoding"),
         pytest.param(b'{"blueprintId": "400", "context": {"n": "\xff"}}', "not JSON", id="no text inside"),
         pytest.param(NESTED % (b"[" * 900, b"]" * 900), "nested deeper than", id="nested deeply"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from types import MappingProxyType
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from flowcraft_dagster.engine.json_codec import decode, encode
+from flowcraft_dagster.engine.json_codec import decode, decode_strictly, encode
 from flowcraft_dagster.engine.values import UNDEFINED
 from flowcraft_dagster.errors import SerializationError
 
@@ -36,6 +37,42 @@ def test_values_take_their_javascript_form(value: Any, written: bytes) -> None:
 
 def test_a_lone_surrogate_comes_back() -> None:
     assert decode(encode({"a": "x\ud800y"})) == {"a": "x\ud800y"}
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (b'{"a": [1, 2.5, "x"]}', {"a": [1, 2.5, "x"]}),
+        (b'{"a": 1, "b": 1.5, "c": "\\ud800"}', {"a": 1, "b": 1.5, "c": "\ud800"}),
+        (b'\xef\xbb\xbf{"a": 1}\r\n', {"a": 1}),
+        (b"1e308", 1e308),
+    ],
+    ids=["plain", "half a character", "byte order mark", "large"],
+)
+def test_what_others_wrote_is_read(data: bytes, value: Any) -> None:
+    read = decode_strictly(data)
+    assert read == value
+    assert repr(read) == repr(value), "1 is not 1.0"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b'{"a": NaN}', "NaN is no JSON value"),
+        (b"[-Infinity]", "-Infinity is no JSON value"),
+        (b'{"a": 1e999}', "1e999 is beyond the range of numbers"),
+        (b"[-1e999]", "-1e999 is beyond the range of numbers"),
+        (b"9" * 400, "99999999999999999999... is beyond the range of numbers"),
+        (b"9" * 9000, "99999999999999999999... is beyond the range of numbers"),
+        (b'{"a": "\xff"}', "can't decode byte 0xff"),
+        ('{"a": 1}'.encode("utf-16"), "can't decode byte 0xff"),
+        (b"", "Expecting value"),
+        (b"{'a': 1}", "Expecting property name"),
+    ],
+)
+def test_what_others_wrote_and_could_not_be_stored_is_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        decode_strictly(data)
 
 
 @pytest.mark.parametrize(
