@@ -39,6 +39,10 @@ class SharedFile:
         self.holders: dict[str, Connection | None] = {}
         self.watchers: list[SimulatedWatcher] = []
 
+    def close(self) -> None:
+        """Forget everything. From Python 3.13 on, one that is only dropped is a warning."""
+        self.connection.close()
+
     def open_process(self, connection: Connection | None) -> SimulatedEmbeddedBackend:
         """The backend as one process has it; without a connection that of a process that never dies."""
         return SimulatedEmbeddedBackend(self, connection)

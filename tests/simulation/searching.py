@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -101,8 +101,13 @@ class Story:
             return [str(stalled)]
 
     async def _run(self, clock: SimulatedClock, dice: random.Random) -> list[str]:
+        if self.backend == "memory":
+            return await self._tell(clock, dice, None)
+        with closing(SharedFile(clock)) as file:
+            return await self._tell(clock, dice, file)
+
+    async def _tell(self, clock: SimulatedClock, dice: random.Random, file: SharedFile | None) -> list[str]:
         workload = WORKLOADS[self.workload]
-        file = SharedFile(clock) if self.backend == "embedded" else None
         passed: Counter[FaultPoint] = Counter()
         async with SimulatedCluster(
             Flowcraft(workload.blueprints, nodes),
