@@ -9,7 +9,7 @@ import click
 
 from flowcraft_dagster.cli.failures import DONE
 from flowcraft_dagster.cli.output import show_json
-from flowcraft_dagster.cli.parameters import JsonValue, RunId, json_option
+from flowcraft_dagster.cli.parameters import Identifier, JsonValue, Text, json_option
 from flowcraft_dagster.cli.session import open_client
 from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.engine.values import UNDEFINED
@@ -23,11 +23,11 @@ from flowcraft_dagster.ports.records import CANCELLED, RunHeader
         "flowcraft-dagster resume order-7 payment/confirm --output true",
     ],
 )
-@click.argument("run_id")
-@click.argument("node")
+@click.argument("run_id", type=Text())
+@click.argument("node", type=Text())
 @click.option("--output", metavar="JSON|@FILE", type=JsonValue(), default=None, help="The answer: the node's output.")
-@click.option("--action", metavar="NAME", help="Chooses the edges with this action.")
-@click.option("--request-id", metavar="ID", help="Name of this answer; the same answer twice is one.")
+@click.option("--action", metavar="NAME", type=Text(), help="Chooses the edges with this action.")
+@click.option("--request-id", metavar="ID", type=Text(), help="Name of this answer; the same answer twice is one.")
 @json_option
 @click.pass_context
 def resume(
@@ -65,8 +65,10 @@ async def _resume(run_id: str, node: str, output: Any, action: str | None, reque
         'flowcraft-dagster cancel order-7 --reason "the customer has withdrawn"',
     ],
 )
-@click.argument("run_id")
-@click.option("--reason", default="cancelled by request", show_default=True, help="Is shown with the run.")
+@click.argument("run_id", type=Text())
+@click.option(
+    "--reason", type=Text(), default="cancelled by request", show_default=True, help="Is shown with the run."
+)
 @json_option
 def cancel(run_id: str, reason: str, as_json: bool) -> int:
     """Ask the run RUN_ID to end; running nodes are interrupted and child runs end too.
@@ -94,12 +96,12 @@ async def _cancel(run_id: str, reason: str) -> RunHeader:
         "flowcraft-dagster retry order-7 --run-id order-7-second-try",
     ],
 )
-@click.argument("run_id")
+@click.argument("run_id", type=Text())
 @click.option(
     "--run-id",
     "new_run_id",
     metavar="ID",
-    type=RunId(),
+    type=Identifier(),
     help="Id of the new run; derived from the old one by default.",
 )
 @json_option

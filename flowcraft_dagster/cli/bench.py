@@ -9,7 +9,7 @@ import click
 from flowcraft_dagster.cli.failures import DONE
 from flowcraft_dagster.cli.interruption import run_until_signalled
 from flowcraft_dagster.cli.output import show_fields, show_json
-from flowcraft_dagster.cli.parameters import Seconds, json_option
+from flowcraft_dagster.cli.parameters import Seconds, Text, json_option
 from flowcraft_dagster.cli.progress import ProgressLine
 from flowcraft_dagster.cli.session import keep_stdout_clean
 from flowcraft_dagster.cli.taught import TaughtCommand
@@ -27,6 +27,7 @@ from flowcraft_dagster.cli.taught import TaughtCommand
     "--blueprint",
     "name",
     metavar="NAME",
+    type=Text(),
     default="chain5",
     show_default=True,
     help="chain5, diamond, fan50, moderation, or chain:N and fan:N of any size.",

@@ -21,7 +21,14 @@ from flowcraft_dagster.blueprint import (
 )
 from flowcraft_dagster.cli.failures import report
 from flowcraft_dagster.cli.output import show_json
-from flowcraft_dagster.cli.parameters import FilePath, app_option, blueprint_file, blueprints_option, json_option
+from flowcraft_dagster.cli.parameters import (
+    FilePath,
+    Text,
+    app_option,
+    blueprint_file,
+    blueprints_option,
+    json_option,
+)
 from flowcraft_dagster.cli.session import add_blueprints, find_app, open_client
 from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.engine.expression import compile_expression
@@ -120,7 +127,9 @@ def _describe_problem(problem: BlueprintError) -> dict[str, Any]:
     ],
 )
 @click.argument("file", metavar="[FILE.json]", required=False, type=FilePath())
-@click.option("--run", "run_id", metavar="RUN_ID", help="Draw what happened in this run into its blueprint.")
+@click.option(
+    "--run", "run_id", metavar="RUN_ID", type=Text(), help="Draw what happened in this run into its blueprint."
+)
 def graph(file: Path | None, run_id: str | None) -> int:
     """Draw the blueprint in FILE.json as a Mermaid flowchart, as text on standard output.
 

@@ -10,7 +10,7 @@ import click
 from flowcraft_dagster.cli.failures import DONE, FAILED
 from flowcraft_dagster.cli.interruption import run_until_signalled
 from flowcraft_dagster.cli.output import show_json
-from flowcraft_dagster.cli.parameters import Seconds, json_option
+from flowcraft_dagster.cli.parameters import Seconds, Text, json_option
 from flowcraft_dagster.cli.progress import ProgressLine
 from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.engine.json_codec import encode
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @click.option(
     "--case-timeout", type=Seconds(above_zero=True), help="Patience with one case.  [default: 60; 180 with kills]"
 )
-@click.option("--only", metavar="TEXT", default="", help="Only cases with this in their name or category.")
+@click.option("--only", metavar="TEXT", type=Text(), default="", help="Only cases with this in their name or category.")
 @click.option("--report", "report_path", metavar="OUT.json", type=click.Path(path_type=Path), help="Write the report.")
 @click.option("--keep", metavar="FOLDER", type=click.Path(path_type=Path), help="Keep data and logs of workers here.")
 @json_option

@@ -11,7 +11,7 @@ import click
 
 from flowcraft_dagster.cli.failures import DONE, FAILED, WRONG_USAGE, CommandFailed
 from flowcraft_dagster.cli.output import shorten, show_fields, show_json, show_table, show_time
-from flowcraft_dagster.cli.parameters import json_option
+from flowcraft_dagster.cli.parameters import Text, json_option
 from flowcraft_dagster.cli.session import open_backend, open_client
 from flowcraft_dagster.cli.taught import TaughtGroup
 from flowcraft_dagster.errors import FlowcraftError, one_line
@@ -62,7 +62,7 @@ def list_letters(limit: int, as_json: bool) -> int:
 
 
 @dead_letters.command("show")
-@click.argument("letter_id", metavar="LETTER")
+@click.argument("letter_id", metavar="LETTER", type=Text())
 @click.option("--raw", is_flag=True, help="Write the original bytes of the message and nothing else.")
 @json_option
 def show_letter(letter_id: str, raw: bool, as_json: bool) -> int:
@@ -90,7 +90,7 @@ def show_letter(letter_id: str, raw: bool, as_json: bool) -> int:
 
 
 @dead_letters.command("replay")
-@click.argument("letter_ids", metavar="[LETTER]...", nargs=-1)
+@click.argument("letter_ids", metavar="[LETTER]...", type=Text(), nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All letters.")
 @json_option
 def replay_letters(letter_ids: tuple[str, ...], everything: bool, as_json: bool) -> int:
@@ -100,7 +100,7 @@ def replay_letters(letter_ids: tuple[str, ...], everything: bool, as_json: bool)
 
 
 @dead_letters.command("drop")
-@click.argument("letter_ids", metavar="[LETTER]...", nargs=-1)
+@click.argument("letter_ids", metavar="[LETTER]...", type=Text(), nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All letters.")
 @json_option
 def drop_letters(letter_ids: tuple[str, ...], everything: bool, as_json: bool) -> int:

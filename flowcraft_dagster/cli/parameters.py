@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from flowcraft_dagster.engine.json_codec import decode_strictly
-from flowcraft_dagster.errors import SizeLimitExceeded
+from flowcraft_dagster.errors import SizeLimitExceeded, one_line
 from flowcraft_dagster.runtime.messages import is_run_id
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,6 +31,14 @@ MAX_JSON_BYTES = 64 * 1024 * 1024
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|w)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+class Text(click.types.StringParamType):
+    """Text, such as an id or a reason. Bytes that are none are refused: they could not be stored."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the value."""
+        return _read_text(super().convert(value, param, ctx), self, param, ctx)
 
 
 class JsonValue(_Type):
@@ -62,7 +71,7 @@ class JsonValue(_Type):
 
     def _read(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, bytes]:
         if not value.startswith("@"):
-            return "", value.encode("utf-8", "surrogatepass")
+            return "", _read_text(value, self, param, ctx).encode()
         name = value[1:]
         try:
             if name == "-" and sys.stdin is None:
@@ -121,6 +130,14 @@ class Seconds(_Type):
         return seconds
 
 
+def _read_text(value: str, kind: _Type, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    try:
+        # What the locale could not decode came in as surrogates.
+        return os.fsencode(value).decode() if not value.isascii() else value
+    except UnicodeError:
+        kind.fail(f"'{one_line(value)}' is not UTF-8 text.", param, ctx)
+
+
 def _limit(data: bytes, what: str) -> bytes:
     if len(data) > MAX_JSON_BYTES:
         raise SizeLimitExceeded(what=what, size=f"more than {MAX_JSON_BYTES}", limit=MAX_JSON_BYTES)
@@ -132,16 +149,17 @@ def _name_kind(value: Any) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-class RunId(_Type):
-    """The id of a run that is to be started."""
+class Identifier(_Type):
+    """A name that is given to something new: a run that is to be started, a worker's place."""
 
     name = "ID"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check the value."""
-        if not is_run_id(value):
+        text = _read_text(str(value), self, param, ctx)
+        if not is_run_id(text):
             self.fail("must be 1 to 200 printable characters.", param, ctx)
-        return str(value)
+        return text
 
 
 class FilePath(_Type):
@@ -178,6 +196,7 @@ app_option = click.option(
     "--app",
     "target",
     metavar="MODULE:ATTR",
+    type=Text(),
     envvar="FLOWCRAFT_APP",
     show_envvar=True,
     help="The app with your node kinds and blueprints, importable from here.",

@@ -10,7 +10,7 @@ import click
 
 from flowcraft_dagster.cli.failures import DONE, CommandFailed, report
 from flowcraft_dagster.cli.output import show_json
-from flowcraft_dagster.cli.parameters import MAX_JSON_BYTES, context_option, json_option
+from flowcraft_dagster.cli.parameters import MAX_JSON_BYTES, Identifier, Text, context_option, json_option
 from flowcraft_dagster.cli.session import open_client
 from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.engine.json_codec import decode_strictly
@@ -28,7 +28,7 @@ SENT_AT_ONCE = 1000
         "flowcraft-dagster request order --contexts-file - < orders.jsonl",
     ],
 )
-@click.argument("blueprint_id")
+@click.argument("blueprint_id", type=Text())
 @context_option
 @click.option(
     "--contexts-file",
@@ -39,6 +39,7 @@ SENT_AT_ONCE = 1000
 @click.option(
     "--run-id",
     metavar="ID",
+    type=Identifier(),
     help="Name of the run; the same request twice is one run. Runs of a file add a dash and their number."
     " Made up without it.",
 )

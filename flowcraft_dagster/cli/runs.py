@@ -10,7 +10,7 @@ import click
 from flowcraft_dagster.blueprint.model import Blueprint
 from flowcraft_dagster.cli.failures import DONE, FAILED, describe_error, report
 from flowcraft_dagster.cli.output import show_json
-from flowcraft_dagster.cli.parameters import Moment, RunId, Seconds, app_option, context_option, json_option
+from flowcraft_dagster.cli.parameters import Identifier, Moment, Seconds, Text, app_option, context_option, json_option
 from flowcraft_dagster.cli.run_display import header_to_json, judge_result, show_result, show_runs
 from flowcraft_dagster.cli.session import find_app, open_client
 from flowcraft_dagster.cli.taught import TaughtCommand
@@ -38,16 +38,24 @@ def _read_tags(ctx: click.Context, param: click.Parameter, pairs: tuple[str, ...
         "flowcraft-dagster start order --app shop.flows:app --wait 60 --json | jq .outputs",
     ],
 )
-@click.argument("blueprint_id")
+@click.argument("blueprint_id", type=Text())
 @app_option
 @context_option
 @click.option(
     "--run-id",
     metavar="ID",
-    type=RunId(),
+    type=Identifier(),
     help="Name of the run; the same start twice is one run. Made up without it.",
 )
-@click.option("--tag", "tags", metavar="NAME=VALUE", multiple=True, callback=_read_tags, help="A label of the run.")
+@click.option(
+    "--tag",
+    "tags",
+    metavar="NAME=VALUE",
+    type=Text(),
+    multiple=True,
+    callback=_read_tags,
+    help="A label of the run.",
+)
 @click.option("--wait", "patience", type=Seconds(), help="Wait so long for the end and show the result.")
 @json_option
 def start(
@@ -113,7 +121,7 @@ async def _find_last(client: AsyncClient, blueprint_id: str) -> dict[str, Bluepr
         "flowcraft-dagster status order-7 --json | jq -r .status",
     ],
 )
-@click.argument("run_id")
+@click.argument("run_id", type=Text())
 @json_option
 def status(run_id: str, as_json: bool) -> int:
     """Show the run RUN_ID: its status and reason, outputs, errors, and what it waits for and how to answer."""
@@ -145,7 +153,7 @@ async def _load(run_id: str) -> tuple[RunResult, list[OpenWait]]:
     type=click.Choice(sorted(LIVE_STATUSES | FINAL_STATUSES)),
     help="Only runs in this status. May be given again.",
 )
-@click.option("--blueprint", "blueprint_id", metavar="ID", help="Only runs of this blueprint.")
+@click.option("--blueprint", "blueprint_id", metavar="ID", type=Text(), help="Only runs of this blueprint.")
 @click.option("--since", type=Moment(), default="0", help="Only runs that moved since then: 2h, 7d, 2025-01-31T09:30.")
 @click.option("--children", "with_children", is_flag=True, help="List the child runs of sub-flows too.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many at most.")

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import click
 
-from flowcraft_dagster.cli.parameters import Seconds, app_option
+from flowcraft_dagster.cli.parameters import Identifier, Seconds, app_option
 from flowcraft_dagster.cli.session import require_app
 from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.cli.worker_log import start_logging
@@ -28,7 +28,12 @@ from flowcraft_dagster.settings import Settings
 )
 @app_option
 @click.option("--concurrency", type=click.IntRange(1, 10_000), help="Nodes that run at a time.  [default: 100]")
-@click.option("--slot", metavar="NAME", help="Stable name of this worker's place; a restarted worker keeps it.")
+@click.option(
+    "--slot",
+    metavar="NAME",
+    type=Identifier(),
+    help="Stable name of this worker's place; a restarted worker keeps it.",
+)
 @click.option(
     "--health-port",
     type=click.IntRange(0, 65535),

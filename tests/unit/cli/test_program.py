@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import pytest
 
 from flowcraft_dagster.cli import main
 from flowcraft_dagster.cli.failures import run_program
+from flowcraft_dagster.cli.parameters import Identifier, Text
 from flowcraft_dagster.cli.program import SECTIONS, program
 from flowcraft_dagster.errors import AppLoadError, RunNotFound, StoreUnavailable
 
@@ -33,6 +35,42 @@ def test_help_of_a_command_teaches_with_examples(name: str, capsys: pytest.Captu
     assert all("flowcraft-dagster " + name in line for line in examples)
     summary = next(commands[name].summary for commands in SECTIONS.values() if name in commands)
     assert summary.endswith(".")
+
+
+def _walk(command: click.Command, context: click.Context) -> Iterator[click.Command]:
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from _walk(found, context)
+    else:
+        yield command
+
+
+def test_bytes_that_are_no_text_are_refused_wherever_text_is_taken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FLOWCRAFT_HOME", str(tmp_path / "home"))
+    tried = 0
+    for command in _walk(program, click.Context(program)):
+        for parameter in command.params:
+            assert type(parameter.type) is not click.types.StringParamType, f"{command.name}: {parameter.name}"
+            if not isinstance(parameter.type, (Text, Identifier)):
+                continue
+            before = [] if isinstance(parameter, click.Argument) else parameter.opts[:1]
+            assert run_program(command, [*before, "a=\udcff"]) == 2
+            shown = capsys.readouterr().err
+            assert "'a=\\udcff' is not UTF-8 text. See" in shown, f"{command.name}: {parameter.name}: {shown}"
+            tried += 1
+    assert tried > 20
+    assert main(["start", "b", "--context", '{"a": "\udcff"}']) == 2
+    assert "is not UTF-8 text" in capsys.readouterr().err
+    assert not (tmp_path / "home").exists(), "nothing was opened"
+
+
+def test_text_in_another_locale_is_read_as_utf_8() -> None:
+    # As Python hands it over in an ASCII locale.
+    assert Text().convert("f\udcc3\udcbcr", None, None) == "für"
 
 
 def test_help_and_status_import_neither_dagster_nor_other_commands() -> None:
