@@ -62,13 +62,16 @@ class Flowcraft:
         middleware: Sequence[Middleware] = (),
         listeners: Sequence[EventListener] = (),
     ) -> None:
+        if not isinstance(nodes, (Mapping, type(None))):
+            kind = type(nodes).__name__
+            raise TypeError(f"nodes are implementations by kind, not a {kind}; give several blueprints as a list")
         self.nodes = nodes if isinstance(nodes, NodeRegistry) else NodeRegistry(nodes)
         self.blueprints: dict[str, Blueprint] = {}
         self.dependencies: dict[str, Any] = dict(dependencies or {})
         self.middleware = list(middleware)
         self.listeners = list(listeners)
         self.location: str | None = None
-        single = isinstance(blueprints, (Blueprint, Flow, str, Path, Mapping))
+        single = isinstance(blueprints, (Blueprint, Flow, str, Path, Mapping)) or not isinstance(blueprints, Iterable)
         for source in [blueprints] if single else blueprints:  # type: ignore[union-attr]
             self.add_blueprint(source)  # type: ignore[arg-type]
 
@@ -95,6 +98,8 @@ class Flowcraft:
             source = source.build()
         if isinstance(source, Mapping):
             source = parse_blueprint(source, check_expression=check_expression)
+        if not isinstance(source, Blueprint):
+            raise TypeError(f"a {type(source).__name__} is no blueprint, builder, JSON object, file or folder")
         return self._add(source)
 
     def _add(self, blueprint: Blueprint) -> Blueprint:

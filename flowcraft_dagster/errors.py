@@ -46,12 +46,33 @@ logs, tests and the command line agree on the wording.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
+
+_SUGGESTIONS = 2
+_LEAST_BEGINNING = 4
+"""Characters of a name that may stand for the whole."""
 
 
 def one_line(text: str) -> str:
     """Escape what is not printable: line breaks or lone surrogates in an id must not break a log or a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def suggest(name: str, names: Iterable[str], *, cutoff: float = 0.75) -> str:
+    """A question about the names that are close to one that is not known, or begin with it; empty without such.
+
+    Example:
+        >>> suggest("helo", ["hello", "ask"])
+        "Did you mean 'hello'? "
+    """
+    from difflib import get_close_matches
+
+    known = list(dict.fromkeys(names))
+    begun = [other for other in known if other.startswith(name)] if len(name) >= _LEAST_BEGINNING else []
+    close = begun[:_SUGGESTIONS] or get_close_matches(name, known, n=_SUGGESTIONS, cutoff=cutoff)
+    listed = " or ".join(f"'{one_line(other)}'" for other in close)
+    return f"Did you mean {listed}? " if listed else ""
 
 
 class FlowcraftError(Exception):
@@ -72,7 +93,7 @@ class FlowcraftError(Exception):
         super().__init__(self._fill(self.template))
 
     def _fill(self, template: str) -> str:
-        known = {"reason": ""} | self.fields
+        known = {"reason": "", "near": ""} | self.fields
         return template.format_map(_Fields(known)).strip()
 
     @property
@@ -134,13 +155,13 @@ class BlueprintUnreadable(BlueprintError):
 
 
 class UnknownBlueprint(FlowcraftError):
-    """No blueprint with that id is known here. Fields: blueprint_id, known."""
+    """No blueprint with that id is known here. Fields: blueprint_id, known, near."""
 
     template = "blueprint '{blueprint_id}' is not known here"
-    hint_template = "Known: {known}. Register it on the app or name the app that has it with --app MODULE:ATTR."
+    hint_template = "{near}Known: {known}. Register it on the app or name the app that has it with --app MODULE:ATTR."
 
-    def __init__(self, *, blueprint_id: str, known: str = "none", reason: str = "") -> None:
-        super().__init__(reason, blueprint_id=blueprint_id, known=known)
+    def __init__(self, *, blueprint_id: str, known: str = "none", near: str = "", reason: str = "") -> None:
+        super().__init__(reason, blueprint_id=blueprint_id, known=known, near=near)
 
 
 class ExpressionError(FlowcraftError):
@@ -201,10 +222,10 @@ class NodeTimeout(NodeError):
 
 
 class NodeNotRegistered(NodeError):
-    """This worker has no implementation for a node kind. Fields: uses, known."""
+    """This worker has no implementation for a node kind. Fields: uses, known, near."""
 
     template = "no node kind '{uses}' is registered here"
-    hint_template = "Register it with @app.node('{uses}') in the app that the worker loads."
+    hint_template = "{near}Register it with @app.node('{uses}') in the app that the worker loads."
 
 
 class NodeCrashLoop(FatalNodeError):
@@ -234,10 +255,10 @@ class RunError(FlowcraftError):
 
 
 class RunNotFound(RunError):
-    """No run with that id. Fields: run_id."""
+    """No run with that id. Fields: run_id, near."""
 
     template = "run '{run_id}' is not known"
-    hint_template = "List runs with 'flowcraft-dagster runs'; check FLOWCRAFT_BACKEND and FLOWCRAFT_HOME."
+    hint_template = "{near}List runs with 'flowcraft-dagster runs'; check FLOWCRAFT_BACKEND and FLOWCRAFT_HOME."
 
 
 class RunConflict(RunError):

@@ -7,7 +7,7 @@ import random
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from flowcraft_dagster.errors import NodeNotRegistered, WaitTimeout
+from flowcraft_dagster.errors import WaitTimeout
 from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.ports.records import AWAITING, FINAL_STATUSES
 from flowcraft_dagster.runtime.options import RuntimeOptions
@@ -89,9 +89,7 @@ class LocalRuntime:
                     return
             await self._look_at_worker()
             if self.worker.missing_kinds:
-                raise NodeNotRegistered(
-                    uses=next(iter(self.worker.missing_kinds)), known=", ".join(sorted(self._app.nodes)) or "none"
-                )
+                raise self._app.nodes.miss(next(iter(self.worker.missing_kinds)))
             left = 0.25 if deadline is None else min(0.25, deadline - self._clock.monotonic())
             if left <= 0:
                 raise WaitTimeout(run_id=run_id, status=header.status, timeout_seconds=timeout)

@@ -19,6 +19,9 @@ from flowcraft_dagster.runtime.options import RuntimeOptions
 BackendName = Literal["embedded", "kafka", "memory"]
 Synchronous = Literal["FULL", "NORMAL"]
 
+ENVIRONMENT_ONLY = ("APP", "BACKEND", "DEBUG", "FAULT", "HOME", "LOG_LEVEL", "SYNCHRONOUS")
+"""What follows ``FLOWCRAFT_`` in variables that are no runtime option."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -74,11 +77,14 @@ class Settings:
 
 
 def find_home(env: Mapping[str, str]) -> Path:
-    """``FLOWCRAFT_HOME``, else ``$DAGSTER_HOME/flowcraft``, else ``./.flowcraft``."""
+    """``FLOWCRAFT_HOME``, else ``$DAGSTER_HOME/flowcraft``, else ``./.flowcraft``.
+
+    A tilde is followed, as Dagster does with its own, so that both mean the same folder where no shell has done it.
+    """
     if env.get("FLOWCRAFT_HOME"):
-        return Path(env["FLOWCRAFT_HOME"])
+        return Path(os.path.expanduser(env["FLOWCRAFT_HOME"]))
     if env.get("DAGSTER_HOME"):
-        return Path(env["DAGSTER_HOME"]) / "flowcraft"
+        return Path(os.path.expanduser(env["DAGSTER_HOME"])) / "flowcraft"
     return Path(".flowcraft")
 
 

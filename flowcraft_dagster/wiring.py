@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any
 
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.ports.external import ExternalStarts
-from flowcraft_dagster.settings import Settings
+from flowcraft_dagster.runtime.options import RuntimeOptions
+from flowcraft_dagster.settings import ENVIRONMENT_ONLY, Settings
+
+_MISSPELT = 0.8
 
 
 def make_backend(settings: Settings, clock: Clock) -> Backend:
@@ -27,6 +32,30 @@ def make_backend(settings: Settings, clock: Clock) -> Backend:
     from flowcraft_dagster.backends.embedded.backend import EmbeddedBackend
 
     return EmbeddedBackend(settings.home, clock, synchronous=settings.synchronous)
+
+
+def find_misspelt(settings: Settings) -> dict[str, str]:
+    """Variables of the environment that are no setting but look like one: their names, and the question what was meant.
+
+    Args:
+        settings: read from the environment.
+    """
+    known = {"FLOWCRAFT": [*ENVIRONMENT_ONLY, *(option.name.upper() for option in fields(RuntimeOptions))]}
+    if settings.backend == "kafka":
+        from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
+        from flowcraft_dagster.backends.kafka.settings import KafkaSettings
+        from flowcraft_dagster.backends.redis.settings import RedisSettings
+
+        for prefix, model in (("KAFKA", KafkaSettings), ("CASSANDRA", CassandraSettings), ("REDIS", RedisSettings)):
+            known[prefix] = [name.upper() for name in model.model_fields]
+    found = {}
+    for variable in sorted(settings.environment):
+        prefix, _, name = variable.partition("_")
+        names = known.get(prefix, [])
+        # Others have variables that begin alike: only what is close to one of ours is told of.
+        if name and name not in names and (near := get_close_matches(name, names, n=1, cutoff=_MISSPELT)):
+            found[variable] = f"{prefix}_{near[0]}"
+    return found
 
 
 def find_external_starts(backend: Backend) -> ExternalStarts | None:

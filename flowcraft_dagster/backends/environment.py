@@ -46,7 +46,10 @@ def read_settings(model: type[M], prefix: str, environment: Mapping[str, str]) -
         reason = first["msg"].removeprefix("Value error, ")
         if len(place) > 1:
             reason = f"{'.'.join(map(str, place[1:]))}: {reason}"
-        raise SettingsError(reason, name=variable) from None
+        if place:
+            raise SettingsError(reason, name=variable) from None
+        advice = f"Set the variables that begin with {prefix}_ together; see docs/reference/settings.md."
+        raise SettingsError(reason, name=prefix, advice=advice) from None
 
 
 def _parse(variable: str, text: str, annotation: Any) -> Any:

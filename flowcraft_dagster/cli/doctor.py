@@ -17,13 +17,13 @@ from flowcraft_dagster.cli.failures import DONE, FAILED, describe_error
 from flowcraft_dagster.cli.output import show_fields, show_json, show_seconds, show_table
 from flowcraft_dagster.cli.parameters import json_option
 from flowcraft_dagster.cli.taught import TaughtCommand
-from flowcraft_dagster.errors import FlowcraftError
+from flowcraft_dagster.errors import FlowcraftError, one_line
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.records import WorkerRecord
 from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.settings import Settings
 from flowcraft_dagster.version import __version__
-from flowcraft_dagster.wiring import make_backend
+from flowcraft_dagster.wiring import find_misspelt, make_backend
 
 PACKAGES = ("dagster", "confluent-kafka", "cassandra-driver", "redis", "orjson", "lark", "click", "rich", "pydantic")
 _COUNTED_LETTERS = 1000
@@ -140,7 +140,15 @@ async def examine(settings: Settings) -> tuple[list[Check], list[WorkerRecord]]:
         async for check in _examine_work(backend, settings, workers):
             checks.append(check)
     await backend.close()
+    checks.append(check_names(settings))
     return checks, workers
+
+
+def check_names(settings: Settings) -> Check:
+    """Whether a variable of the environment looks like a setting and is none: it would be ignored."""
+    misspelt = find_misspelt(settings)
+    told = ", ".join(f"{name} is ignored: did you mean {meant}?" for name, meant in misspelt.items())
+    return Check("settings", True, "every name is known", one_line(told) or None)
 
 
 async def _examine_work(backend: Backend, settings: Settings, workers: list[WorkerRecord]) -> AsyncIterator[Check]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import click
+
+from flowcraft_dagster.errors import suggest
+
+_COMMAND_CUTOFF = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,8 @@ class LazyGroup(click.Group):
         """Find the command; a misspelled one gets the names that are close to it."""
         name = args[0]
         if name not in self._places and not name.startswith("-"):
-            close = list(self._find_close(name))
-            hint = f" Did you mean {' or '.join(close)}?" if close else ""
-            raise click.UsageError(f"there is no command '{name}'.{hint}", ctx)
+            near = suggest(name, self._places, cutoff=_COMMAND_CUTOFF)
+            raise click.UsageError(f"there is no command '{name}'. {near}".rstrip(), ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -68,8 +71,3 @@ class LazyGroup(click.Group):
         for heading, commands in self._sections.items():
             with formatter.section(heading):
                 formatter.write_dl([(name.ljust(width), place.summary) for name, place in commands.items()])
-
-    def _find_close(self, name: str) -> Iterator[str]:
-        from difflib import get_close_matches
-
-        return iter(f"'{match}'" for match in get_close_matches(name, self._places, n=2))

@@ -13,6 +13,9 @@ import click
 from flowcraft_dagster.engine.json_codec import encode
 from flowcraft_dagster.errors import one_line
 
+_COLUMN_GAP = 3
+_READABLE_WIDTH = 20
+
 
 def show_json(value: Any, *, lines: bool = False) -> None:
     """Write a JSON document.
@@ -74,6 +77,7 @@ def show_seconds(seconds: float | None) -> str:
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table: drawn on a terminal, aligned plain text elsewhere."""
     clean = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, cells)) for cells in zip(columns, *clean, strict=True)]
     if sys.stdout.isatty():
         from rich import box
         from rich.console import Console
@@ -86,9 +90,12 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             table.add_column(column, no_wrap=place < len(columns) - 1, overflow="fold")
         for row in clean:
             table.add_row(*(Text(cell) for cell in row))
-        Console(highlight=False).print(table)
+        console = Console(highlight=False)
+        # A narrow terminal breaks the lines itself: an id that was cut could not be copied.
+        needed = sum(widths[:-1]) + _COLUMN_GAP * (len(widths) - 1) + min(widths[-1], _READABLE_WIDTH)
+        console.width = max(console.width, needed)
+        console.print(table)
         return
-    widths = [max(map(len, cells)) for cells in zip(columns, *clean, strict=True)]
     for row in [list(columns), *clean]:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flowcraft_dagster.errors import SettingsError
+from flowcraft_dagster.errors import InfrastructureError, RunNotFound, SettingsError, suggest
 from flowcraft_dagster.ports.backend import Backend
+from flowcraft_dagster.ports.records import RunQuery
 from flowcraft_dagster.runtime.client import AsyncClient
 from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.settings import Settings
@@ -21,6 +22,9 @@ from flowcraft_dagster.wiring import make_backend
 if TYPE_CHECKING:
     from flowcraft_dagster.app import Flowcraft
     from flowcraft_dagster.blueprint.model import Blueprint
+
+_SEARCHED_RUNS = 200
+"""The latest ones, when somebody names a run that is not there."""
 
 
 @contextlib.asynccontextmanager
@@ -48,10 +52,25 @@ async def open_backend(settings: Settings | None = None) -> AsyncIterator[Backen
 async def open_client(
     settings: Settings | None = None, blueprints: Mapping[str, Blueprint] | None = None
 ) -> AsyncIterator[AsyncClient]:
-    """A client with its backend open. Raises as :func:`open_backend`."""
+    """A client with its backend open; a run that is not found gets the names that are close.
+
+    Raises as :func:`open_backend`.
+    """
     settings = settings or Settings.from_env()
     async with open_backend(settings) as backend:
-        yield AsyncClient(backend, blueprints or {}, settings.options, SystemClock(), random.SystemRandom())
+        client = AsyncClient(backend, blueprints or {}, settings.options, SystemClock(), random.SystemRandom())
+        try:
+            yield client
+        except RunNotFound as error:
+            raise RunNotFound(run_id=error.run_id, near=await _find_near(client, error.run_id)) from None
+
+
+async def _find_near(client: AsyncClient, run_id: str) -> str:
+    try:
+        latest = await client.runs(RunQuery(with_children=True, limit=_SEARCHED_RUNS))
+    except InfrastructureError:
+        return ""
+    return suggest(run_id, [header.run_id for header in latest])
 
 
 @contextlib.contextmanager

@@ -8,10 +8,13 @@ from typing import Any, TypeVar, overload
 
 from flowcraft_dagster.blueprint.model import BUILT_IN_KINDS
 from flowcraft_dagster.engine.node import Node, NodeFunction
-from flowcraft_dagster.errors import NodeNotRegistered, SettingsError
+from flowcraft_dagster.errors import NodeNotRegistered, SettingsError, suggest
 
 Implementation = NodeFunction | type[Node]
 T = TypeVar("T", bound=Callable[..., Any] | type[Node])
+
+_ANOTHER_NAME = "Give it another name."
+_WHAT_TO_GIVE = "Give a function of one argument, or a class that derives from flowcraft_dagster.Node."
 
 
 class NodeRegistry(Mapping[str, Implementation]):
@@ -37,14 +40,15 @@ class NodeRegistry(Mapping[str, Implementation]):
         Raises:
             SettingsError: the name is empty, a built-in's, taken by another one, or the thing is not callable.
         """
+        name = f"node kind '{uses}'"
         if not uses or uses in BUILT_IN_KINDS:
-            raise SettingsError("is empty or the name of a built-in node kind", name=f"node kind '{uses}'")
+            raise SettingsError("is empty or the name of a built-in node kind", name=name, advice=_ANOTHER_NAME)
         if not callable(implementation):
-            raise SettingsError("is not a function or Node class", name=f"node kind '{uses}'")
+            raise SettingsError("is not a function or Node class", name=name, advice=_WHAT_TO_GIVE)
         if inspect.isclass(implementation) and not issubclass(implementation, Node):
-            raise SettingsError("is a class that does not derive from Node", name=f"node kind '{uses}'")
+            raise SettingsError("is a class that does not derive from Node", name=name, advice=_WHAT_TO_GIVE)
         if self._nodes.get(uses, implementation) is not implementation:
-            raise SettingsError("is registered already with another implementation", name=f"node kind '{uses}'")
+            raise SettingsError("is registered already with another implementation", name=name, advice=_ANOTHER_NAME)
         self._nodes[uses] = implementation
 
     @overload
@@ -73,7 +77,12 @@ class NodeRegistry(Mapping[str, Implementation]):
         try:
             return self._nodes[uses]
         except KeyError:
-            raise NodeNotRegistered(uses=uses, known=", ".join(sorted(self._nodes)) or "none") from None
+            raise self.miss(uses) from None
+
+    def miss(self, uses: str) -> NodeNotRegistered:
+        """The error for a node kind that is not here; names those that are close."""
+        known = ", ".join(sorted(self._nodes)) or "none"
+        return NodeNotRegistered(uses=uses, known=known, near=suggest(uses, self._nodes))
 
     def __getitem__(self, uses: str) -> Implementation:
         return self._nodes[uses]

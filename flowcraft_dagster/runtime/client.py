@@ -23,6 +23,7 @@ from flowcraft_dagster.errors import (
     SizeLimitExceeded,
     UnknownBlueprint,
     WaitTimeout,
+    suggest,
 )
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
@@ -188,7 +189,8 @@ class AsyncClient:
         blueprint = self.blueprints.get(request.blueprint_id)
         if blueprint is None:
             known = ", ".join(sorted(self.blueprints)) or "none"
-            raise UnknownBlueprint(blueprint_id=request.blueprint_id, known=known)
+            near = suggest(str(request.blueprint_id), self.blueprints)
+            raise UnknownBlueprint(blueprint_id=request.blueprint_id, known=known, near=near)
         context = encode_context(request, self._options.max_context_bytes)
         run_id = choose_run_id(request, self._dice)
         check_tags(request)

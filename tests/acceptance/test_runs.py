@@ -164,6 +164,28 @@ def test_a_picture_of_a_run_has_its_colours(served: CommandLine, tmp_path: Path)
     assert "follows another version of blueprint 'chain'" in other.err
 
 
+def test_doctor_names_variables_that_are_misspelt(alone: CommandLine) -> None:
+    report = alone("doctor", "--json").json
+    assert next(check for check in report["checks"] if check["name"] == "settings")["warning"] is None
+    shown = alone("doctor", FLOWCRAFT_CONCURENCY="5", FLOWCRAFT_MODEL_URL="http://127.0.0.1:9/", KAFKA_BROKER="x").out
+    told = next(line for line in shown.splitlines() if line.startswith("settings"))
+    assert told.split(maxsplit=2)[1:] == [
+        "WARNING",
+        "FLOWCRAFT_CONCURENCY is ignored: did you mean FLOWCRAFT_CONCURRENCY?",
+    ], "variables of other programs, and of servers that are not used, are nobody's business"
+
+
+def test_a_run_that_is_not_there_gets_the_names_that_are_close(alone: CommandLine) -> None:
+    for run_id in ("order-7", "4f1c2d3e-aaaa", "x"):
+        alone("start", "ask", "--run-id", run_id)
+    told = "is not known. Did you mean {}? List runs with"
+    for command in (("status",), ("cancel",), ("retry",), ("graph", "--run")):
+        assert told.format("'order-7'") in alone.refuse(*command, "oder-7")
+    assert told.format("'4f1c2d3e-aaaa'") in alone.refuse("resume", "4f1c", "w")
+    assert "is not known. List runs with" in alone.refuse("status", "y")
+    assert "blueprint 'chian' is not known here. Did you mean 'chain'? Known: " in alone.refuse("start", "chian")
+
+
 def test_doctor_finds_everything_well(served: CommandLine) -> None:
     report = served("doctor", "--json").json
     assert report["ok"] is True

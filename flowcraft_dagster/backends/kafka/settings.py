@@ -31,6 +31,7 @@ RESERVED_OPTIONS = frozenset(
 )
 """Options that the promises rest on."""
 
+LAST_PORT = 65_535
 SECRET_PARTS = ("password", "secret", "private", ".pem", "assertion", "sasl.oauthbearer.config")
 """Options with such a part in their name hold a secret."""
 
@@ -115,8 +116,10 @@ class KafkaSettings(BaseModel):
             raise ValueError("name at least one broker")
         for broker in value:
             _, colon, port = broker.rpartition(":")
-            if not colon or not port.isdigit() or "," in broker:
+            if not colon or not (port.isascii() and port.isdigit()) or "," in broker:
                 raise ValueError(f"'{broker}' is not host:port")
+            if not 0 < int(port) <= LAST_PORT:
+                raise ValueError(f"'{broker}' has no port from 1 to {LAST_PORT}")
         return value
 
     @field_validator("options")

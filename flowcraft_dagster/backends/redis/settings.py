@@ -54,6 +54,13 @@ class RedisSettings(BaseModel):
             raise ValueError("use redis://, rediss:// or unix://")
         if parts.scheme != "unix" and not parts.hostname:
             raise ValueError("name the host, for example redis://localhost:6379/0")
+        try:
+            port = parts.port
+        except ValueError:
+            # Says nothing of what it is instead: a password with a slash in it would be shown.
+            port = 0
+        if port == 0:
+            raise ValueError("the port is no number from 1 to 65535; write / in a password as %2F")
         return value
 
     @field_validator("prefix")

@@ -23,6 +23,7 @@ MODERATION: Final = "examples.moderation:app"
 OWN_APP: Final = "flowcraft_dagster.testing.bench.app:app"
 VARIABLE: Final = "FLOWCRAFT_BENCH_BLUEPRINT"
 MAX_NODES: Final = 10_000
+_ADVICE: Final = "See 'flowcraft-dagster bench --help'."
 
 _POSTS: Final = Path("examples/moderation/posts.jsonl")
 _CHAIN: Final = re.compile(r"chain:?(\d{1,5})")
@@ -101,9 +102,11 @@ def make_blueprint(name: str) -> Blueprint:
         if match is not None:
             size = int(match.group(1))
             if not 1 <= size <= MAX_NODES - 2:
-                raise SettingsError(f"'{name}' has not between 1 and {MAX_NODES - 2} nodes", name="--blueprint")
+                reason = f"'{name}' has not between 1 and {MAX_NODES - 2} nodes"
+                raise SettingsError(reason, name="--blueprint", advice=_ADVICE)
             return make(name, size)
-    raise SettingsError(f"'{name}' is none of {', '.join(NAMES)}, chain:N, fan:N", name="--blueprint")
+    reason = f"'{name}' is none of {', '.join(NAMES)}, chain:N, fan:N"
+    raise SettingsError(reason, name="--blueprint", advice=_ADVICE)
 
 
 def _make_chain(name: str, size: int) -> Blueprint:

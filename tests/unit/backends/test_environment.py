@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import BaseModel
 
@@ -9,6 +11,8 @@ from flowcraft_dagster.backends.environment import read_settings
 from flowcraft_dagster.backends.kafka.settings import KafkaSettings
 from flowcraft_dagster.backends.redis.settings import RedisSettings
 from flowcraft_dagster.errors import SettingsError
+from flowcraft_dagster.settings import Settings
+from flowcraft_dagster.wiring import find_misspelt
 
 SECRET = "s3cr3t-value"
 
@@ -66,6 +70,46 @@ def test_an_unusable_value_names_its_variable(
     assert refused.value.name == name
     assert reason in str(refused.value)
     assert SECRET not in f"{refused.value} {refused.value.fields}"
+
+
+def test_values_that_do_not_go_together_name_no_variable_that_is_none() -> None:
+    with pytest.raises(SettingsError) as refused:
+        read_settings(CassandraSettings, "CASSANDRA", {"CASSANDRA_PASSWORD": SECRET})
+    assert refused.value.hint.startswith("Set the variables that begin with CASSANDRA_ together;")
+
+
+def test_misspelt_variables_of_servers_are_found_where_servers_are_used() -> None:
+    environment = {
+        "FLOWCRAFT_BACKEND": "kafka",
+        "KAFKA_BROKER": "a:9092",
+        "KAFKA_BROKERS": "a:9092",
+        "KAFKA_HEAP_OPTS": "-Xmx1G",
+        "CASSANDRA_CONTACTPOINTS": "a",
+        "CASSANDRA_HOME": "/opt/cassandra",
+        "REDIS_": "",
+        "PATH": "/bin",
+    }
+    assert find_misspelt(Settings.from_env(environment)) == {
+        "CASSANDRA_CONTACTPOINTS": "CASSANDRA_CONTACT_POINTS",
+        "KAFKA_BROKER": "KAFKA_BROKERS",
+    }
+    assert find_misspelt(Settings.from_env({**environment, "FLOWCRAFT_BACKEND": "embedded"})) == {}
+
+
+@pytest.mark.parametrize(
+    ("environment", "home"),
+    [
+        ({}, ".flowcraft"),
+        ({"DAGSTER_HOME": "/d"}, "/d/flowcraft"),
+        ({"FLOWCRAFT_HOME": "/f", "DAGSTER_HOME": "/d"}, "/f"),
+        # Dagster follows a tilde in its variable, which no shell has seen in the file of a service.
+        ({"DAGSTER_HOME": "~/d"}, "/people/ada/d/flowcraft"),
+        ({"FLOWCRAFT_HOME": "~/f"}, "/people/ada/f"),
+    ],
+)
+def test_where_the_data_lie(environment: dict[str, str], home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/people/ada")
+    assert Settings.from_env(environment).home == Path(home)
 
 
 def test_a_backend_is_made_without_connecting() -> None:

@@ -86,6 +86,9 @@ def test_oauth_uses_openid_connect() -> None:
     [
         ({"brokers": ()}, "at least one broker"),
         ({"brokers": ("kafka",)}, "not host:port"),
+        ({"brokers": ("kafka:²",)}, "not host:port"),
+        ({"brokers": ("kafka:99999",)}, "has no port from 1 to 65535"),
+        ({"brokers": ("kafka:0",)}, "has no port from 1 to 65535"),
         ({"jobs_topic": "no such/topic"}, "letters, digits"),
         ({"jobs_topic": "same", "letters_topic": "same"}, "different names"),
         ({"security_protocol": "SASL_SSL"}, "sasl_mechanism goes with"),

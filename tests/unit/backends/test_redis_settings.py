@@ -33,6 +33,9 @@ def test_a_socket_is_described_by_its_path() -> None:
     [
         ({"url": f"http://:{SECRET}@host"}, "redis://"),
         ({"url": "redis://"}, "name the host"),
+        ({"url": "redis://127.0.0.1:99999/0"}, "the port is no number from 1 to 65535"),
+        ({"url": "redis://127.0.0.1:0"}, "the port is no number from 1 to 65535"),
+        ({"url": f"redis://user:{SECRET}/x@127.0.0.1:6379/0"}, "the port is no number"),
         ({"prefix": "a b"}, "letters, digits"),
         ({"tls_cert_file": "a.pem"}, "go together"),
         ({"timeout_seconds": 0}, "greater than 0"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -14,6 +15,22 @@ from flowcraft_dagster.cli.worker_log import LineFormatter
 def test_a_table_without_a_terminal_is_aligned_text(capsys: pytest.CaptureFixture[str]) -> None:
     show_table(["RUN", "STATUS"], [["a-long-one", "failed"], ["b", "two\nlines"]])
     assert capsys.readouterr().out == "RUN         STATUS\na-long-one  failed\nb           two\\nlines\n"
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_narrow_terminal_cuts_nothing_that_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "40")
+    run_id, reason = "f645f77c-7e90-eff6-72c7-ae81bbf47625", "a reason of many words that is longer than a line"
+    show_table(["RUN", "BLUEPRINT", "STATUS", "REASON"], [[run_id, "content-moderation", "completed", reason]])
+    shown = terminal.getvalue()
+    assert f"{run_id}   content-moderation   completed   a reason" in shown
+    assert "".join(shown.split()).endswith("aline"), "the last column goes on below"
 
 
 def test_fields_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
