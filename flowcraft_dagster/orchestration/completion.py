@@ -10,13 +10,14 @@ from dagster import OpExecutionContext
 from pydantic import Field
 
 from flowcraft_dagster.errors import InfrastructureError, UnknownCursor
-from flowcraft_dagster.orchestration.connection import Connection
+from flowcraft_dagster.orchestration.connection import ANSWER_SECONDS, Connection
 from flowcraft_dagster.orchestration.figures import sum_up
 from flowcraft_dagster.orchestration.following import retried
 from flowcraft_dagster.orchestration.labels import BLUEPRINT_TAG, CLIENT_KEY, RUN_ID_TAG, STATUS_TAG
 from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.orchestration.status_cursor import StatusCursor, read_cursor, start_anew
+from flowcraft_dagster.orchestration.status_reading import read_page
 from flowcraft_dagster.ports.records import COMPLETED, FAILED, FINAL_STATUSES, RunHeader
 
 FOLLOW_UP_JOB: Final = "follow_up_flowcraft_runs"
@@ -111,14 +112,14 @@ def build_flowcraft_completion_sensor(
         lookback = lookback_seconds + minimum_interval_seconds
         cursor = cursor.begin(lookback)
         try:
-            connection = resource.connect()
+            connection = resource.connect(ANSWER_SECONDS)
             until = time.time() - connection.choose_lag(safety_lag_seconds)
             try:
-                found, position = _read(connection, cursor, until, most, is_wanted)
+                found, position = _read(connection, name, cursor, until, most, is_wanted)
             except UnknownCursor:
                 context.log.warning("the store does not know the cursor's place; only new runs are looked at")
                 cursor = start_anew(context.cursor or "").begin(lookback)
-                found, position = _read(connection, cursor, until, most, is_wanted)
+                found, position = _read(connection, name, cursor, until, most, is_wanted)
         except InfrastructureError as error:
             # With the moment from which runs count: an outage at the very beginning must not move it.
             return dg.SensorResult(skip_reason=f"{error}. The next tick tries again.", cursor=cursor.write())
@@ -200,7 +201,12 @@ def request_follow_up(context: dg.SensorEvaluationContext, runs: Sequence[RunHea
 
 
 def _read(
-    connection: Connection, cursor: StatusCursor, until: float, most: int, is_wanted: Callable[[RunHeader], bool]
+    connection: Connection,
+    asked_by: str,
+    cursor: StatusCursor,
+    until: float,
+    most: int,
+    is_wanted: Callable[[RunHeader], bool],
 ) -> tuple[list[RunHeader], str | None]:
     """Finished runs that are wanted, at most ``most``, and the place behind the last one."""
     found: dict[str, RunHeader] = {}
@@ -208,7 +214,7 @@ def _read(
     deadline = time.monotonic() + MOST_SECONDS
     while len(found) < most and time.monotonic() < deadline:
         # Never more than there is room for: what follows must stay behind the cursor.
-        page = connection.call(connection.backend.index.scan_finished_runs(position, until, most - len(found)))
+        page = read_page(connection, asked_by, position, until, most - len(found))
         if not page.headers and page.cursor == position:
             break
         # By their ids: an end that was published by two workers at once may be listed twice.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -22,6 +22,9 @@ from flowcraft_dagster.settings import Settings
 from flowcraft_dagster.wiring import make_backend
 
 T = TypeVar("T")
+
+ANSWER_SECONDS: Final = 2.5
+"""How long a sensor's tick waits for an answer: Dagster evaluates sensors one after the other."""
 
 SETTING_PREFIXES: Final = ("FLOWCRAFT_", "KAFKA_", "CASSANDRA_", "REDIS_", "DAGSTER_HOME")
 """Variables that settings are read from; only a change of these makes another connection."""
@@ -51,6 +54,19 @@ class BackendConnection:
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine over the backend, in its event loop."""
         return self.portal.call(work)
+
+    def ask(self, name: str, question: Hashable, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The same for a sensor's tick: waits a moment only. What takes longer goes on for the tick that asks next.
+
+        Args:
+            name: of the sensor and what it asks; part of the error.
+            question: everything the answer depends on.
+            make: makes a coroutine that only reads.
+
+        Raises:
+            InfrastructureError: no answer yet.
+        """
+        return self.portal.call_within(ANSWER_SECONDS, name, question, make)
 
 
 @dataclass(frozen=True)
@@ -102,18 +118,19 @@ def find_app(target: str) -> Flowcraft:
     return load_app(target) if known is None else known
 
 
-def connect_backend(variables: Mapping[str, str]) -> BackendConnection:
+def connect_backend(variables: Mapping[str, str], seconds: float | None = None) -> BackendConnection:
     """The backend for settings, made with the first call and opened again where it was lost.
 
     Args:
         variables: settings by the names of their environment variables; they go before the process's own.
+        seconds: how long to wait for it; None for as long as it takes.
 
     Raises:
         SettingsError: the configuration cannot be used.
         InfrastructureError: the store or queue is away; a later call tries again.
     """
     connection, _ = _find_backend(variables)
-    connection.portal.open()
+    connection.portal.open(seconds)
     return connection
 
 
@@ -122,12 +139,13 @@ def find_backend(variables: Mapping[str, str]) -> BackendConnection:
     return _find_backend(variables)[0]
 
 
-def connect(target: str, variables: Mapping[str, str]) -> Connection:
+def connect(target: str, variables: Mapping[str, str], seconds: float | None = None) -> Connection:
     """The connection for an app and settings, made with the first call and opened again where it was lost.
 
     Args:
         target: name of the app.
         variables: settings by the names of their environment variables; they go before the process's own.
+        seconds: how long to wait for the backend; None for as long as it takes.
 
     Raises:
         AppLoadError, SettingsError: the configuration cannot be used.
@@ -142,7 +160,7 @@ def connect(target: str, variables: Mapping[str, str]) -> Connection:
             client = Client(app.async_client(shared.settings, backend=shared.backend), shared.portal)
             connection = _connections[key] = Connection(shared.settings, shared.portal, app, client)
     # Outside the lock: a server that is away must not hold up what needs another one.
-    connection.portal.open()
+    connection.portal.open(seconds)
     return connection
 
 

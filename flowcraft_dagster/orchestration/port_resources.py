@@ -31,14 +31,17 @@ class _PortResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     backend: dg.ResourceDependency[FlowcraftBackendResource]
 
-    def connect(self) -> BackendConnection:
+    def connect(self, seconds: float | None = None) -> BackendConnection:
         """The connection of this process; opened when it is not.
+
+        Args:
+            seconds: how long to wait for that; None for as long as it takes.
 
         Raises:
             SettingsError: the configuration cannot be used.
             InfrastructureError: a server is away; the next call tries again.
         """
-        return connect_backend(self.backend.list_variables())
+        return connect_backend(self.backend.list_variables(), seconds)
 
     def check_health(self) -> list[HealthReport]:
         """A report for each server of this part; never raises, and one that is away is a report that is not ok."""

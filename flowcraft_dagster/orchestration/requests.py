@@ -15,7 +15,7 @@ from typing import Final
 import dagster as dg
 
 from flowcraft_dagster.errors import InfrastructureError
-from flowcraft_dagster.orchestration.connection import Connection
+from flowcraft_dagster.orchestration.connection import ANSWER_SECONDS, Connection
 from flowcraft_dagster.orchestration.labels import BATCH_TAG, CLIENT_KEY
 from flowcraft_dagster.orchestration.request_cursor import Handover, read_request_cursor
 from flowcraft_dagster.orchestration.request_losses import find_losses
@@ -45,6 +45,7 @@ def build_flowcraft_run_request_sensor(
 
     A tick makes one launch for what is new, and another one for each earlier launch whose Dagster run failed, was
     cancelled or is not heard of any more. So no request is lost when Dagster is killed, and none is started twice.
+    Servers that do not answer at once hold up no other sensor: what was asked of them goes on between two ticks.
 
     Args:
         name: the sensor's name.
@@ -69,12 +70,14 @@ def build_flowcraft_run_request_sensor(
         resource: FlowcraftClientResource = getattr(context.resources, CLIENT_KEY)
         ranges: list[RequestRange] = []
         try:
-            connection = resource.connect()
+            connection = resource.connect(ANSWER_SECONDS)
             known = _look_at_handovers(context, connection, cursor.open, now)
             if known.unfinished < MOST_HANDOVERS:
                 positions = dict(cursor.positions)
-                ranges = connection.call(
-                    connection.backend.requests.find_ranges(positions, cursor.topic_id, max_requests)
+                ranges = connection.ask(
+                    f"the request queue, asked by {name},",
+                    (cursor.topic_id, tuple(positions.items()), max_requests),
+                    lambda: connection.backend.requests.find_ranges(positions, cursor.topic_id, max_requests),
                 )
         except InfrastructureError as error:
             return dg.SensorResult(skip_reason=f"{error}. The next tick tries again.", cursor=context.cursor)

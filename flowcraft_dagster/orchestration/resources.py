@@ -58,14 +58,17 @@ class FlowcraftClientResource(dg.ConfigurableResource):  # type: ignore[type-arg
     app: str = Field(description="The app with the blueprints: MODULE:ATTR, for example 'examples.moderation:app'.")
     backend: dg.ResourceDependency[FlowcraftBackendResource]
 
-    def connect(self) -> Connection:
+    def connect(self, seconds: float | None = None) -> Connection:
         """The connection of this process; opened when it is not.
+
+        Args:
+            seconds: how long to wait for that; None for as long as it takes.
 
         Raises:
             AppLoadError, SettingsError: the configuration cannot be used.
             InfrastructureError: the store or queue is away; the next call tries again.
         """
-        return connect(self.app, self.backend.list_variables())
+        return connect(self.app, self.backend.list_variables(), seconds)
 
     def get_client(self) -> Client:
         """The live client; do not close it. Raises as :meth:`connect`.

@@ -15,6 +15,7 @@ import dagster as dg
 import orjson
 
 from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, RunFinished
+from flowcraft_dagster.orchestration.connection import ANSWER_SECONDS, Connection
 from flowcraft_dagster.orchestration.labels import CLIENT_KEY, DAGSTER_RUN_TAG, KEEP_TAG
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.ports.records import LIVE_STATUSES, RunHeader, RunQuery
@@ -72,7 +73,7 @@ def build_flowcraft_run_failure_sensor(
             return dg.SensorResult(skip_reason="no Dagster run has failed since", cursor=changes.after.write())
         resource: FlowcraftClientResource = getattr(context.resources, CLIENT_KEY)
         try:
-            done = _cancel_workflows(context, resource.get_client(), changes.run_ids)
+            done = _cancel_workflows(context, name, resource.connect(ANSWER_SECONDS), changes.run_ids)
         except InfrastructureError as error:
             # Asking a run to end twice does no harm, so the next tick begins where this one did.
             return dg.SensorResult(skip_reason=f"{error}. The next tick tries again.", cursor=cursor.write())
@@ -154,10 +155,18 @@ def _find_changes(instance: dg.DagsterInstance, cursor: FailureCursor, names: Co
     return _Changes(found, replace(cursor, places=places))
 
 
-def _cancel_workflows(context: dg.SensorEvaluationContext, client: Client, run_ids: Mapping[str, str]) -> str:
+def _cancel_workflows(
+    context: dg.SensorEvaluationContext, name: str, connection: Connection, run_ids: Mapping[str, str]
+) -> str:
     """Ask the live workflow runs that these Dagster runs started to end; says in a line what was done."""
     started: dict[str, list[RunHeader]] = {}
-    for header in client.runs(RunQuery(statuses=LIVE_STATUSES, limit=MOST_RUNS)):
+    client = connection.client
+    live = connection.ask(
+        f"the state store, asked by {name},",
+        tuple(run_ids),
+        lambda: client.asynchronous.runs(RunQuery(statuses=LIVE_STATUSES, limit=MOST_RUNS)),
+    )
+    for header in live:
         dagster_run_id = header.tags.get(DAGSTER_RUN_TAG)
         if dagster_run_id is not None and dagster_run_id in run_ids:
             started.setdefault(dagster_run_id, []).append(header)

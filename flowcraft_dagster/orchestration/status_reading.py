@@ -11,12 +11,13 @@ from typing import Final
 import dagster as dg
 
 from flowcraft_dagster.orchestration.catalogue import Catalogue
+from flowcraft_dagster.orchestration.connection import ANSWER_SECONDS, BackendConnection
 from flowcraft_dagster.orchestration.figures import RunFigures
 from flowcraft_dagster.orchestration.labels import RECORDER_TAG
 from flowcraft_dagster.orchestration.port_resources import FlowcraftStoreResource
 from flowcraft_dagster.orchestration.recorded_runs import Claimed, sort_claimed
 from flowcraft_dagster.orchestration.status_cursor import MOST_HELD, StatusCursor
-from flowcraft_dagster.ports.records import RunHeader
+from flowcraft_dagster.ports.records import Page, RunHeader
 
 PAGE: Final = 1000
 HOLD_SECONDS: Final = 600.0
@@ -56,6 +57,7 @@ class FinishedRunsReader:
     """Reads finished runs within bounds.
 
     Args:
+        asked_by: name of the sensor.
         store: lists them.
         instance: knows which of them their Dagster runs have recorded.
         catalogue: the blueprints that are shown.
@@ -65,12 +67,14 @@ class FinishedRunsReader:
 
     def __init__(
         self,
+        asked_by: str,
         store: FlowcraftStoreResource,
         instance: dg.DagsterInstance,
         catalogue: Catalogue,
         deadline: float,
         max_runs: int,
     ) -> None:
+        self._asked_by = asked_by
         self._store = store
         self._instance = instance
         self._catalogue = catalogue
@@ -89,11 +93,12 @@ class FinishedRunsReader:
             InfrastructureError: the store is away.
         """
         found = FinishedRuns(position=cursor.position)
+        connection = self._store.connect(ANSWER_SECONDS)
         seen: set[str] = set()
         claimed: list[Claimed] = []
         read = 0
         while read < self._max_runs and time.monotonic() < self._deadline:
-            page = self._store.scan_finished_runs(found.position, until, PAGE)
+            page = read_page(connection, self._asked_by, found.position, until, PAGE)
             if not page.headers and page.cursor == found.position:
                 found.is_complete = True
                 break
@@ -134,6 +139,26 @@ class FinishedRunsReader:
                 _count(found, header)
         for claim in outcome.left:
             _count(found, claim.header)
+
+
+def read_page(
+    connection: BackendConnection, asked_by: str, position: str | None, until: float, limit: int
+) -> Page:
+    """A page of finished runs for a sensor's tick, which waits for it a moment only. Raises InfrastructureError.
+
+    Args:
+        connection: to the store.
+        asked_by: name of the sensor.
+        position: the cursor of the page before; None for the beginning.
+        until: runs that ended at or after this are left out, seconds since 1970 UTC.
+        limit: how many at most.
+    """
+    return connection.ask(
+        f"the state store, asked by {asked_by},",
+        # Not the moment: a page that was asked for earlier ends earlier, and the next one begins there.
+        (position, limit),
+        lambda: connection.backend.index.scan_finished_runs(position, until, limit),
+    )
 
 
 def _count(found: FinishedRuns, header: RunHeader) -> None:

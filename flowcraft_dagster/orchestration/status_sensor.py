@@ -12,7 +12,7 @@ import dagster as dg
 from flowcraft_dagster.errors import InfrastructureError, UnknownCursor
 from flowcraft_dagster.orchestration.blueprint_checks import judge_blueprint
 from flowcraft_dagster.orchestration.catalogue import Catalogue
-from flowcraft_dagster.orchestration.connection import Connection
+from flowcraft_dagster.orchestration.connection import ANSWER_SECONDS, Connection
 from flowcraft_dagster.orchestration.figures import LATEST
 from flowcraft_dagster.orchestration.judgement import CheckLimits
 from flowcraft_dagster.orchestration.labels import CLIENT_KEY, STORE_KEY
@@ -100,7 +100,8 @@ def build_flowcraft_status_sensor(
         resource: FlowcraftClientResource = getattr(context.resources, CLIENT_KEY)
         store: FlowcraftStoreResource = getattr(context.resources, STORE_KEY)
         try:
-            tick = _Tick(context, resource.connect(), store, catalogue, presenter, judged_by, options)
+            connection = resource.connect(ANSWER_SECONDS)
+            tick = _Tick(name, context, connection, store, catalogue, presenter, judged_by, options)
             return tick.run(event_transformer_fn)
         except InfrastructureError as error:
             # Nothing is lost: the cursor stays where it is.
@@ -113,6 +114,7 @@ def build_flowcraft_status_sensor(
 class _Tick:
     """One look at what has finished."""
 
+    name: str
     context: dg.SensorEvaluationContext
     connection: Connection
     store: FlowcraftStoreResource
@@ -169,6 +171,7 @@ class _Tick:
             )
         until = time.time() - self.connection.choose_lag(self.options.safety_lag_seconds)
         reader = FinishedRunsReader(
+            self.name,
             self.store,
             self.context.instance,
             self.catalogue,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, TypeVar
 
 from flowcraft_dagster.errors import InfrastructureError
 from flowcraft_dagster.ports.backend import Backend
+from flowcraft_dagster.runtime.left_calls import LeftCalls
 from flowcraft_dagster.runtime.portal import Portal
 
 T = TypeVar("T")
@@ -26,6 +27,8 @@ class BackendPortal:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._portal = Portal()
+        self._calls = LeftCalls(lambda make: self._portal.begin(self._noted(make)))
+        self._unfinished: set[asyncio.Task[Any]] = set()
         self._opening: asyncio.Task[None] | None = None
         self._is_ready = False
         self._was_opened = False
@@ -36,19 +39,44 @@ class BackendPortal:
         self._is_used = True
         return self._portal.call(self._with_backend(work))
 
+    def call_within(
+        self, seconds: float, name: str, question: Hashable, make: Callable[[], Coroutine[Any, Any, T]]
+    ) -> T:
+        """The same for a caller that must not be held up: what takes longer goes on, and the next one takes it up.
+
+        Args:
+            seconds: how long to wait.
+            name: of who asks and for what; part of the error.
+            question: everything the answer depends on.
+            make: makes a coroutine that only reads.
+
+        Raises:
+            InfrastructureError: there is no answer yet.
+        """
+        self._is_used = True
+        return self._calls.call(name, question, make, seconds)
+
     def call_as_it_is(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine whether the backend is open or not: for looking at what keeps it from opening."""
         self._is_used = True
         return self._portal.call(work)
 
-    def open(self) -> None:
-        """Open the backend, unless it is open. Raises InfrastructureError, SchemaMismatch or SettingsError."""
-        self.call(_nothing())
+    def open(self, seconds: float | None = None) -> None:
+        """Open the backend, unless it is open. Raises InfrastructureError, SchemaMismatch or SettingsError.
+
+        Args:
+            seconds: how long to wait; opening goes on meanwhile, and the next call finds it open. None for the end.
+        """
+        if seconds is None:
+            self.call(_nothing())
+        else:
+            self.call_within(seconds, "the state store", None, _nothing)
 
     def close(self) -> None:
         """Let go of the backend; a later call opens it again."""
         if self._is_used:
             self._is_used = False
+            self._calls.cancel()
             self._portal.call(self._close())
         self._portal.close()
 
@@ -66,6 +94,16 @@ class BackendPortal:
             self._is_ready = False
             raise
 
+    async def _noted(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("runs in a task only")
+        self._unfinished.add(task)
+        try:
+            return await self._with_backend(make())
+        finally:
+            self._unfinished.discard(task)
+
     async def _open(self) -> None:
         # Callers that come together wait for one opening: a second one beside it would leave connections behind.
         if self._opening is None:
@@ -79,6 +117,8 @@ class BackendPortal:
         self._is_ready = not opening.cancelled() and opening.exception() is None
 
     async def _close(self) -> None:
+        # Cancelled already; nobody else waits until they have ended.
+        await asyncio.gather(*self._unfinished, return_exceptions=True)
         if self._opening is not None:
             await asyncio.wait([self._opening])
         self._is_ready = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -23,12 +24,16 @@ class Portal:
 
         An exception that interrupts the wait (Ctrl-C, a cancelled Dagster run) cancels the work and goes on.
         """
-        future = asyncio.run_coroutine_threadsafe(work, self._start())
+        future = self.begin(work)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Start ``work`` in the portal's loop, and wait for nothing."""
+        return asyncio.run_coroutine_threadsafe(work, self._start())
 
     def close(self) -> None:
         """Stop the loop; the portal may be used again and starts anew."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from flowcraft_dagster import Settings, StartRequest
+from flowcraft_dagster import KafkaBackendResource, Settings, StartRequest
 from flowcraft_dagster.orchestration.connection import close_connections, count_connections
 from flowcraft_dagster.orchestration.definitions import build_flowcraft_definitions
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
@@ -43,13 +44,13 @@ class Doors:
             door.open()
 
 
-def make_site(doors: Doors, instance: dg.DagsterInstance, **more: Any) -> Site:
+def make_site(doors: Doors, instance: dg.DagsterInstance, *, with_password: bool = False, **more: Any) -> Site:
     backend = make_backend_resource(
         brokers=f"127.0.0.1:{doors.kafka.port}",
         contact_points="127.0.0.1",
         cassandra_port=doors.cassandra.port,
         redis=f"redis://:{SECRET}@127.0.0.1:{doors.redis.port}/0"
-        if more
+        if with_password
         else f"redis://127.0.0.1:{doors.redis.port}/0",
         **more,
     )
@@ -69,6 +70,7 @@ def away(instance: dg.DagsterInstance) -> Iterator[Site]:
         yield make_site(
             doors,
             instance,
+            with_password=True,
             kafka={
                 "security_protocol": "SASL_PLAINTEXT",
                 "sasl_mechanism": "PLAIN",
@@ -91,7 +93,7 @@ def test_definitions_load_and_nothing_was_connected(away: Site) -> None:
 
 @pytest.mark.parametrize("sensor", SENSORS)
 def test_a_tick_is_skipped_with_a_reason(away: Site, sensor: str) -> None:
-    tick = away.tick(sensor, "")
+    tick = tick_for_a_reason(away, sensor, "")
 
     assert tick.run_requests == []
     assert tick.asset_events == []
@@ -99,6 +101,61 @@ def test_a_tick_is_skipped_with_a_reason(away: Site, sensor: str) -> None:
     assert tick.skip_message.endswith("The next tick tries again.")
     # It stands where it was: at the very beginning.
     assert not tick.cursor or '"position":null' in tick.cursor
+
+
+def tick_for_a_reason(site: Site, sensor: str, cursor: str | None = None) -> Any:
+    """A tick that says why. On a busy machine a refusal may come too late for the first one."""
+    deadline = time.monotonic() + 60.0
+    tick = site.tick(sensor, cursor)
+    while "has not answered" in tick.skip_message:
+        assert time.monotonic() < deadline, tick.skip_message
+        tick = site.tick(sensor, tick.cursor)
+    return tick
+
+
+FAR_SECONDS = 60.0
+"""What requests to servers may take; a tick must not."""
+MOST_TICK_SECONDS = 20.0
+"""A tick waits 2.5 s for an answer; the rest is room for a busy machine."""
+
+
+@pytest.fixture
+def deaf(instance: dg.DagsterInstance) -> Iterator[Site]:
+    """A location whose servers take connections and never say a word, as one that hangs or is cut off does."""
+    with ExitStack() as everything:
+        ports = []
+        for _ in range(3):
+            listening = everything.enter_context(socket.create_server(("127.0.0.1", 0)))
+            ports.append(listening.getsockname()[1])
+        backend = make_backend_resource(
+            brokers=f"127.0.0.1:{ports[0]}",
+            contact_points="127.0.0.1",
+            cassandra_port=ports[1],
+            redis=f"redis://127.0.0.1:{ports[2]}/0",
+            # Long enough to be told apart from a tick; what is left at the end is waited for.
+            cassandra={"further": {"CASSANDRA_CONNECT_SECONDS": str(FAR_SECONDS / 2)}},
+        )
+        yield make_deaf_site(backend, instance)
+        everything.close()
+        close_connections()
+
+
+def make_deaf_site(backend: KafkaBackendResource, instance: dg.DagsterInstance) -> Site:
+    resource = FlowcraftClientResource(app=SAMPLE_APP, backend=backend)
+    definitions = build_flowcraft_definitions(SAMPLE_APP, backend=backend)
+    settings = Settings.from_env(dict(backend.list_variables()))
+    return Site(sample_app, settings.home, resource, definitions, sample_catalogue(), instance)
+
+
+def test_ticks_wait_a_moment_only_for_servers_that_say_nothing(deaf: Site) -> None:
+    for sensor in SENSORS:
+        began = time.monotonic()
+        tick = deaf.tick(sensor)
+
+        assert time.monotonic() - began < MOST_TICK_SECONDS
+        assert tick.run_requests == []
+        assert tick.asset_events == []
+        assert tick.skip_message == "the state store has not answered within 2.5 s. The next tick tries again."
 
 
 def test_a_check_says_which_servers_are_away(away: Site) -> None:
@@ -205,7 +262,7 @@ def reached(doors: Doors, instance: dg.DagsterInstance) -> Iterator[Site]:
 @pytest.mark.redis
 @pytest.mark.slow
 def test_sensors_recover_by_themselves_when_servers_come_back(reached: Site, doors: Doors) -> None:
-    skipped = {sensor: reached.tick(sensor) for sensor in SENSORS}
+    skipped = {sensor: tick_for_a_reason(reached, sensor) for sensor in SENSORS}
     assert all("is away" in tick.skip_message for tick in skipped.values())
 
     doors.open()
@@ -224,7 +281,7 @@ def test_sensors_recover_by_themselves_when_servers_come_back(reached: Site, doo
         # Away once more, in the middle of everything: the connection that there is mends itself.
         doors.cassandra.shut()
         again = reached.tick(STATUS, shown.cursor)
-        assert "is away" in again.skip_message
+        assert "the state store, asked by flowcraft_status_sensor, has not answered" in again.skip_message
         assert again.cursor == shown.cursor
         doors.cassandra.open()
         second = reached.client.start("400", {"n": 3})
@@ -234,6 +291,60 @@ def test_sensors_recover_by_themselves_when_servers_come_back(reached: Site, doo
         assert reached.tick(REQUESTS, asked.cursor).run_requests == []
     finally:
         worker.stop()
+
+
+@pytest.mark.kafka
+@pytest.mark.cassandra
+@pytest.mark.redis
+def test_a_broker_that_is_away_holds_up_no_tick_and_no_request_is_lost_or_started_twice(
+    doors: Doors, instance: dg.DagsterInstance
+) -> None:
+    # The broker itself is given more time than a tick may take.
+    site = make_site(doors, instance, kafka={"further": {"KAFKA_REQUEST_SECONDS": str(FAR_SECONDS)}})
+    doors.open()
+    connection = site.connection
+    connection.call(connection.backend.create_schema())
+    send_some(site, range(5))
+    before = await_tick(site, REQUESTS, None, lambda tick: tick.run_requests)
+
+    doors.kafka.shut()
+    # A client that has seen the broker knows another way to it than the door.
+    close_connections()
+    cursor = before.cursor
+    for _ in range(3):
+        began = time.monotonic()
+        tick = site.tick(REQUESTS, cursor)
+        assert time.monotonic() - began < MOST_TICK_SECONDS
+        assert "the request queue, asked by flowcraft_run_request_sensor, has not answered" in tick.skip_message
+        assert (tick.run_requests, tick.cursor) == ([], cursor)
+
+    # What was asked meanwhile goes on, and its answer is that of now.
+    doors.kafka.open()
+    send_some(site, range(5, 12))
+    ranges = list_places(before)
+    while len(ranges) < 12:
+        after = await_tick(site, REQUESTS, cursor, lambda tick: tick.run_requests)
+        cursor = after.cursor
+        ranges += list_places(after)
+    assert len(ranges) == len(set(ranges)) == 12
+    assert site.tick(REQUESTS, cursor).run_requests == []
+    close_connections()
+
+
+def send_some(site: Site, numbers: range) -> None:
+    values = [encode_request(StartRequest("400", {"n": n})) for n in numbers]
+    site.connection.call(site.connection.backend.requests.send_requests(values))
+
+
+def list_places(tick: Any) -> list[tuple[int, int]]:
+    """Partition and offset of every request that a tick hands over; earlier handovers that are repeated are not."""
+    return [
+        (piece["partition"], offset)
+        for request in tick.run_requests
+        if "#" not in request.run_key
+        for piece in request.run_config["ops"]["start_requested_flowcraft_runs_op"]["config"]["ranges"]
+        for offset in range(piece["start"], piece["end"])
+    ]
 
 
 def await_tick(site: Site, sensor: str, cursor: str | None, is_there: Callable[[Any], Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flowcraft_dagster.errors import StoreUnavailable
+from flowcraft_dagster.errors import InfrastructureError, StoreUnavailable
 from flowcraft_dagster.runtime.backend_portal import BackendPortal
 
 
@@ -107,3 +107,109 @@ def test_what_was_never_used_is_not_touched(gate: Gate, portal: BackendPortal) -
 
 def test_a_look_at_a_closed_backend_opens_nothing(gate: Gate, portal: BackendPortal) -> None:
     assert portal.call_as_it_is(gate.answer()) == 0
+
+
+LONG, SHORT = 10.0, 0.05
+
+
+class Question:
+    """What a caller asks: it is answered when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.refusals = 0
+        self.ended = threading.Event()
+        self._is_answered = False
+        self._waiting: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    def answer(self) -> None:
+        self._is_answered = True
+        if self._waiting is not None:
+            loop, event = self._waiting
+            loop.call_soon_threadsafe(event.set)
+
+    async def ask(self) -> str:
+        self.asked += 1
+        event = asyncio.Event()
+        self._waiting = asyncio.get_running_loop(), event
+        try:
+            if not self._is_answered:
+                await event.wait()
+            if self.refusals:
+                self.refusals -= 1
+                raise StoreUnavailable("no host answers", store="test")
+            return f"answer {self.asked}"
+        finally:
+            self.ended.set()
+
+
+@pytest.fixture
+def open_portal(gate: Gate, portal: BackendPortal) -> BackendPortal:
+    gate.may_open.set()
+    portal.open()
+    return portal
+
+
+def test_a_caller_in_a_hurry_leaves_and_the_next_one_takes_the_answer_up(open_portal: BackendPortal) -> None:
+    question = Question()
+    with pytest.raises(InfrastructureError, match=r"the store has not answered within 0\.05 s"):
+        open_portal.call_within(SHORT, "the store", 1, question.ask)
+    question.answer()
+
+    assert open_portal.call_within(LONG, "the store", 1, question.ask) == "answer 1"
+    assert open_portal.call_within(LONG, "the store", 1, question.ask) == "answer 2"
+
+
+def test_what_was_left_is_no_answer_to_another_question(open_portal: BackendPortal) -> None:
+    first, second = Question(), Question()
+    with pytest.raises(InfrastructureError):
+        open_portal.call_within(SHORT, "the store", 1, first.ask)
+    second.answer()
+
+    assert open_portal.call_within(LONG, "the store", 2, second.ask) == "answer 1"
+    # Nobody will ask for it any more.
+    assert first.ended.wait(LONG)
+
+
+def test_a_failure_that_nobody_waited_for_is_asked_again_and_says_why(open_portal: BackendPortal) -> None:
+    question, silent = Question(), Question()
+    question.refusals = 1
+    with pytest.raises(InfrastructureError):
+        open_portal.call_within(SHORT, "the store", 1, question.ask)
+    question.answer()
+    assert question.ended.wait(LONG)
+    await_idle(open_portal)
+
+    with pytest.raises(StoreUnavailable, match="no host answers"):
+        open_portal.call_within(SHORT, "the store", 1, silent.ask)
+    silent.answer()
+    assert open_portal.call_within(LONG, "the store", 1, question.ask) == "answer 1"
+
+
+def test_an_opening_that_takes_long_goes_on_for_the_next_one(gate: Gate, portal: BackendPortal) -> None:
+    for _ in range(3):
+        with pytest.raises(InfrastructureError, match="the state store has not answered"):
+            portal.open(SHORT)
+    gate.may_open.set()
+    portal.open(LONG)
+
+    assert gate.opened == 1
+
+
+def test_closing_ends_what_was_left(open_portal: BackendPortal) -> None:
+    question = Question()
+    with pytest.raises(InfrastructureError):
+        open_portal.call_within(SHORT, "the store", 1, question.ask)
+    open_portal.close()
+
+    assert question.ended.is_set()
+
+
+def await_idle(portal: BackendPortal) -> None:
+    """Give the loop the moment in which an ended call tells who left it."""
+
+    async def turn() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    portal.call(turn())
