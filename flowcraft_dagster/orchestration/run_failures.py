@@ -42,9 +42,9 @@ def build_flowcraft_run_failure_sensor(
 
     A Dagster run whose step ended by itself has decided about its workflow: one that only ran out of time lets it go
     on. So only runs without a failed step count, and workflows that were started with ``cancel_workflow: false`` are
-    kept. A killed process is noticed by the code server that started it; when that is gone too, or runs are launched
-    elsewhere, only by run monitoring (``run_monitoring: {enabled: true}`` in ``dagster.yaml``). Runs that ended before
-    the sensor was switched on are left alone.
+    kept. A killed process is noticed by the code server that started it; when that is gone too, only by run monitoring
+    (``run_monitoring`` in ``dagster.yaml``): where the launcher can be asked whether a process lives, or else after
+    ``max_runtime_seconds``. Runs that ended before the sensor was switched on are left alone.
 
     Args:
         jobs: whose runs to watch, definitions or names; None for all.
