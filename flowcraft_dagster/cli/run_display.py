@@ -16,6 +16,7 @@ from flowcraft_dagster.runtime.result import OpenWait, RunResult
 
 _INTERNAL_TAGS = "flowcraft."
 _SHOWN_REASON = 80
+_SHOWN_PENDING = 20
 
 
 def header_to_json(header: RunHeader) -> dict[str, Any]:
@@ -91,6 +92,8 @@ def show_result(result: RunResult, waits: Iterable[OpenWait] = ()) -> None:
         click.echo(f"never started: {one_line(', '.join(result.skipped_nodes))}")
     if result.is_final:
         return
+    if result.pending:
+        click.echo(f"running, or waiting for a worker: {one_line(', '.join(result.pending[:_SHOWN_PENDING]))}")
     running = [timing.activation for timing in result.timings if timing.finished_at is None]
     listed = list(waits)
     for wait in listed:

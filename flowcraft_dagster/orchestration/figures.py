@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any, Final
 
 import dagster as dg
@@ -104,7 +105,13 @@ def find_percentiles(values: Sequence[float], percents: Iterable[int]) -> dict[i
     return {percent: ranked[max(0, math.ceil(percent / 100 * len(ranked)) - 1)] for percent in percents}
 
 
-RUN_COLUMNS: Final = {"run": "string", "status": "string", "seconds": "float", "reason": "string"}
+RUN_COLUMNS: Final = {
+    "run": "string",
+    "status": "string",
+    "ended": "string",
+    "seconds": "float",
+    "reason": "string",
+}
 FAILURE_COLUMNS: Final = {"run": "string", "node": "string", "error": "string", "message": "string"}
 
 
@@ -116,12 +123,23 @@ def tabulate_runs(headers: Iterable[RunHeader], show_reason: Callable[[str], str
             {
                 "run": header.run_id,
                 "status": header.status,
+                "ended": show_time(find_end(header)),
                 "seconds": round(max(0.0, (header.finished_at or header.updated_at) - header.started_at), 3),
                 "reason": show_reason(header.reason or ""),
             }
             for header in headers
         ],
     )
+
+
+def show_time(at: float) -> str:
+    """A moment in UTC, to the second; tables have no type for one.
+
+    Example:
+        >>> show_time(0.0)
+        '1970-01-01T00:00:00+00:00'
+    """
+    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="seconds")
 
 
 def tabulate(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:

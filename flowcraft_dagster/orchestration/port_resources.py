@@ -49,13 +49,7 @@ class _PortResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 class FlowcraftQueueResource(_PortResource):
-    """The job queue with its dead letters, and the queue of requests to start runs.
-
-    Example:
-        >>> @dg.op  # doctest: +SKIP
-        ... def ask_for_runs(flowcraft_queue: FlowcraftQueueResource) -> None:
-        ...     flowcraft_queue.send_requests([b'{"blueprintId": "hello", "context": {"name": "Ann"}}'])
-    """
+    """The job queue with its dead letters, and the queue of requests to start runs."""
 
     servers: ClassVar[frozenset[str]] = frozenset({"kafka", "sqlite", "memory"})
 
@@ -74,24 +68,29 @@ class FlowcraftQueueResource(_PortResource):
 
         Args:
             values: requests, JSON: ``{"blueprintId", "context", "runId"?}``.
+
+        Example:
+            >>> @dg.op  # doctest: +SKIP
+            ... def ask_for_runs(flowcraft_queue: FlowcraftQueueResource) -> None:
+            ...     flowcraft_queue.send_requests([b'{"blueprintId": "hello", "context": {"name": "Ann"}}'])
         """
         connection = self.connect()
         connection.call(connection.backend.requests.send_requests(values))
 
 
 class FlowcraftStoreResource(_PortResource):
-    """The state store: what is known of runs. Reading it needs no right to produce.
-
-    Example:
-        >>> @dg.op  # doctest: +SKIP
-        ... def count_failures(flowcraft_store: FlowcraftStoreResource) -> int:
-        ...     return len(flowcraft_store.list_runs(RunQuery(statuses=frozenset({"failed"}))))
-    """
+    """The state store: what is known of runs. Reading it needs no right to produce."""
 
     servers: ClassVar[frozenset[str]] = frozenset({"cassandra", "sqlite", "memory"})
 
     def list_runs(self, query: RunQuery | None = None) -> tuple[RunHeader, ...]:
-        """Runs that match, the latest first. Raises InfrastructureError."""
+        """Runs that match, the latest first. Raises InfrastructureError.
+
+        Example:
+            >>> @dg.op  # doctest: +SKIP
+            ... def count_failures(flowcraft_store: FlowcraftStoreResource) -> int:
+            ...     return len(flowcraft_store.list_runs(RunQuery(statuses=frozenset({"failed"}))))
+        """
         connection = self.connect()
         return connection.call(connection.backend.index.list_runs(query or RunQuery()))
 
@@ -113,15 +112,7 @@ class FlowcraftStoreResource(_PortResource):
 
 
 class FlowcraftCoordinationResource(_PortResource):
-    """The coordination store: leases that save double work. Losing all of it loses no run.
-
-    Example:
-        >>> @dg.op  # doctest: +SKIP
-        ... def tidy_up(flowcraft_coordination: FlowcraftCoordinationResource) -> None:
-        ...     with flowcraft_coordination.hold_lease("tidy-up") as is_mine:
-        ...         if is_mine:
-        ...             ...
-    """
+    """The coordination store: leases that save double work. Losing all of it loses no run."""
 
     servers: ClassVar[frozenset[str]] = frozenset({"redis", "sqlite", "memory"})
 
@@ -141,6 +132,13 @@ class FlowcraftCoordinationResource(_PortResource):
 
         Raises:
             InfrastructureError: the store is away.
+
+        Example:
+            >>> @dg.op  # doctest: +SKIP
+            ... def tidy_up(flowcraft_coordination: FlowcraftCoordinationResource) -> None:
+            ...     with flowcraft_coordination.hold_lease("tidy-up") as is_mine:
+            ...         if is_mine:
+            ...             ...
         """
         connection = self.connect()
         store, owner = connection.backend.coordination, uuid.uuid4().hex

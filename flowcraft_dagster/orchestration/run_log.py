@@ -14,6 +14,9 @@ from flowcraft_dagster.runtime.result import NodeTiming, OpenWait, RunResult
 MOST_LINES: Final = 300
 """Lines about one run and its child runs."""
 
+MOST_BEGUN: Final = 100
+"""Of these, about what has begun: what ends and fails is worth more."""
+
 MOST_DEPTH: Final = 10
 """Sub-flows in sub-flows that are followed."""
 
@@ -34,6 +37,7 @@ class RunLog:
         self._log = log
         self._presenter = presenter
         self._said: set[tuple[str, str]] = set()
+        self._begun: set[str] = set()
         self._ended: set[str] = set()
 
     def report(self, result: RunResult) -> None:
@@ -59,6 +63,8 @@ class RunLog:
                 self._say_end(prefix, timing, timing.finished_at - timing.started_at, told)
         for wait in result.waiting:
             self._say_wait(run_id, prefix, wait)
+        for key in result.pending:
+            self._say_begin(prefix + key)
 
     def _visit_child(self, child: str, run_id: str, prefix: str, depth: int) -> None:
         if child in self._ended or depth > MOST_DEPTH or len(self._said) > MOST_LINES:
@@ -71,6 +77,12 @@ class RunLog:
         self._visit(result, run_id, prefix, depth)
         if result.is_final:
             self._ended.add(child)
+
+    def _say_begin(self, name: str) -> None:
+        # No more is known before it ends: a node that begins writes nothing.
+        if name not in self._begun and len(self._begun) < MOST_BEGUN:
+            self._begun.add(name)
+            self._say(logging.INFO, name, "begins", "node '%s' runs, or waits for a worker", name)
 
     def _say_end(self, prefix: str, timing: NodeTiming, seconds: float, told: str) -> None:
         is_failure = timing.status == "failed"

@@ -4,14 +4,13 @@
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timezone
 from typing import Any, Final
 
 import dagster as dg
 from dagster import AssetCheckExecutionContext
 
 from flowcraft_dagster.errors import RunError, one_line
-from flowcraft_dagster.orchestration.figures import tabulate
+from flowcraft_dagster.orchestration.figures import show_time, tabulate
 from flowcraft_dagster.orchestration.following import retried
 from flowcraft_dagster.orchestration.judgement import CheckLimits, Judgement, grade
 from flowcraft_dagster.orchestration.port_resources import (
@@ -34,6 +33,7 @@ WORKERS_ASSET: Final = make_runtime_key("workers")
 QUEUE_ASSET: Final = make_runtime_key("job_queue")
 WAITING_ASSET: Final = make_runtime_key("waiting_runs")
 SERVERS_CHECK: Final = "servers_answer"
+DAY_SECONDS: Final = 86_400.0
 MOST_NAMED: Final = 5
 MOST_LISTED: Final = 100
 MOST_WAITING: Final = 10_000
@@ -45,11 +45,17 @@ def build_runtime_specs() -> list[dg.AssetSpec]:
     about = {
         SERVERS_ASSET: "Kafka, Cassandra and Redis, or the file of the embedded backend.",
         WORKERS_ASSET: "Worker processes. Start them with `flowcraft-dagster worker`.",
-        QUEUE_ASSET: "Messages that wait for a worker, and dead letters.",
+        QUEUE_ASSET: "Messages that wait for a worker, and dead letters. Send those again with the job"
+        " `replay_dead_letters`.",
         WAITING_ASSET: "Runs that wait for an answer. Answer them with the job `resume_flowcraft_run`.",
     }
     return [
-        dg.AssetSpec(key=key, description=text, group_name=RUNTIME_GROUP, kinds={"flowcraft"})
+        dg.AssetSpec(
+            key=key,
+            description=f"{text} Looked at whenever the checks are executed, as `reconcile_flowcraft_runs` does.",
+            group_name=RUNTIME_GROUP,
+            kinds={"flowcraft"},
+        )
         for key, text in about.items()
     ]
 
@@ -61,16 +67,8 @@ def build_runtime_checks(presenter: Presenter, limits: CheckLimits) -> list[dg.A
         presenter: redacts and cuts what is said of dead letters.
         limits: when checks fail.
     """
-    names = {
-        "workers_are_alive": WORKERS_ASSET,
-        "queue_is_short": QUEUE_ASSET,
-        "no_dead_letters": QUEUE_ASSET,
-        "nobody_waits_long": WAITING_ASSET,
-    }
 
-    @dg.multi_asset_check(
-        name="flowcraft_runtime", specs=[dg.AssetCheckSpec(name, asset=key) for name, key in names.items()]
-    )
+    @dg.multi_asset_check(name="flowcraft_runtime", specs=list_runtime_checks(limits))
     def flowcraft_runtime(
         context: AssetCheckExecutionContext,
         flowcraft: FlowcraftClientResource,
@@ -99,6 +97,27 @@ def build_runtime_checks(presenter: Presenter, limits: CheckLimits) -> list[dg.A
         yield from _report(context, [judge_servers(flowcraft_queue, flowcraft_store, flowcraft_coordination)])
 
     return [flowcraft_runtime, flowcraft_servers]
+
+
+def list_runtime_checks(limits: CheckLimits) -> list[dg.AssetCheckSpec]:
+    """The checks of workers, queue and waiting runs; each says from when on it fails."""
+    workers = (limits.warn_workers, limits.error_workers)
+    lag = (limits.warn_lag, limits.error_lag)
+    letters = (limits.warn_dead_letters, limits.error_dead_letters)
+    days = (limits.warn_waiting_seconds / DAY_SECONDS, limits.error_waiting_seconds / DAY_SECONDS)
+    about = {
+        "workers_are_alive": (WORKERS_ASSET, "Workers are alive", "with fewer than {}", workers),
+        "queue_is_short": (QUEUE_ASSET, "Few messages wait for a worker", "with more than {}", lag),
+        "no_dead_letters": (QUEUE_ASSET, "Workers could handle all", "with more than {} dead letters", letters),
+        "nobody_waits_long": (WAITING_ASSET, "No run waits long for an answer", "after {} days", days),
+    }
+    specs = []
+    for name, (key, text, bound, pair) in about.items():
+        warning, error = (bound.format(f"{limit:,.10g}") for limit in pair)
+        specs.append(
+            dg.AssetCheckSpec(name, asset=key, description=f"{text}. A warning {warning}, an error {error}.")
+        )
+    return specs
 
 
 def judge_servers(
@@ -206,7 +225,7 @@ def judge_waiting(client: Client, limits: CheckLimits) -> Judgement:
             "node": wait.activation,
             "kind": wait.kind,
             "for": _name_event(wait),
-            "since": datetime.fromtimestamp(wait.since, timezone.utc).isoformat(timespec="seconds"),
+            "since": show_time(wait.since),
         }
         for wait in sorted(waits, key=lambda wait: wait.since)[:MOST_LISTED]
     ]
@@ -238,5 +257,5 @@ def _report(context: AssetCheckExecutionContext, judgements: list[Judgement]) ->
 def _name_event(wait: OpenWait) -> str:
     """What a wait waits for: the name of its event, or the moment when it ends."""
     if "wakeAt" in wait.details:
-        return datetime.fromtimestamp(wait.details["wakeAt"], timezone.utc).isoformat(timespec="seconds")
+        return show_time(wait.details["wakeAt"])
     return one_line(str(wait.details.get("eventName") or ""))

@@ -2,6 +2,13 @@
 
 Each field is a setting of the same name in the environment; an empty one is taken from there. Building a resource
 connects to nothing. Passwords are given as ``dg.EnvVar``, so that they are in no definition.
+
+Example:
+    >>> KafkaBackendResource(  # doctest: +SKIP
+    ...     queue=KafkaJobQueueResource(brokers=dg.EnvVar("KAFKA_BROKERS")),
+    ...     store=CassandraStoreResource(contact_points="10.0.0.1,10.0.0.2", datacenter="dc1"),
+    ...     coordination=RedisCoordinationResource(url=dg.EnvVar("REDIS_URL")),
+    ... )
 """
 
 # No `from __future__ import annotations`: Dagster reads the types of fields when the class is made.
@@ -30,11 +37,7 @@ class _ServerResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 class KafkaJobQueueResource(_ServerResource):
-    """The job queue, dead letters and run requests on Kafka.
-
-    Example:
-        >>> KafkaJobQueueResource(brokers=dg.EnvVar("KAFKA_BROKERS"))  # doctest: +SKIP
-    """
+    """The job queue, dead letters and run requests on Kafka."""
 
     prefix_of_settings: ClassVar[str] = "KAFKA"
 
@@ -53,11 +56,7 @@ class KafkaJobQueueResource(_ServerResource):
 
 
 class CassandraStoreResource(_ServerResource):
-    """The state store on Cassandra.
-
-    Example:
-        >>> CassandraStoreResource(contact_points="10.0.0.1,10.0.0.2", datacenter="dc1")  # doctest: +SKIP
-    """
+    """The state store on Cassandra."""
 
     prefix_of_settings: ClassVar[str] = "CASSANDRA"
 
@@ -72,11 +71,7 @@ class CassandraStoreResource(_ServerResource):
 
 
 class RedisCoordinationResource(_ServerResource):
-    """Leases and wake-ups on Redis. Only hints: losing all of it loses no run.
-
-    Example:
-        >>> RedisCoordinationResource(url=dg.EnvVar("REDIS_URL"))  # doctest: +SKIP
-    """
+    """Leases and wake-ups on Redis. Only hints: losing all of it loses no run."""
 
     prefix_of_settings: ClassVar[str] = "REDIS"
 
@@ -88,15 +83,7 @@ class RedisCoordinationResource(_ServerResource):
 
 
 class KafkaBackendResource(FlowcraftBackendResource):
-    """Kafka, Cassandra and Redis together.
-
-    Example:
-        >>> KafkaBackendResource(
-        ...     queue=KafkaJobQueueResource(brokers=dg.EnvVar("KAFKA_BROKERS")),
-        ...     store=CassandraStoreResource(contact_points=dg.EnvVar("CASSANDRA_CONTACT_POINTS")),
-        ...     coordination=RedisCoordinationResource(url=dg.EnvVar("REDIS_URL")),
-        ... )  # doctest: +SKIP
-    """
+    """Kafka, Cassandra and Redis together."""
 
     queue: dg.ResourceDependency[KafkaJobQueueResource]
     store: dg.ResourceDependency[CassandraStoreResource]

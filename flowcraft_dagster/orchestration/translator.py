@@ -252,10 +252,12 @@ def _describe_node(props: FlowcraftNodeProps) -> dg.AssetSpec:
 
 def _write_description(props: FlowcraftBlueprintProps) -> str:
     metadata: Mapping[str, Any] = props.blueprint.metadata
-    title = metadata.get("title")
-    parts = [f"**{one_line(title)}**" if isinstance(title, str) and title else ""]
-    description = metadata.get("description")
-    parts.append(description if isinstance(description, str) else "")
+    # The catalogue shows the beginning as plain text, so there is no markup in it.
+    title, description = (
+        text.strip() if isinstance(text, str) else "" for text in map(metadata.get, ("title", "description"))
+    )
+    title = one_line(title)
+    parts = [f"{title.rstrip('.')}. {description}" if title and description else title or description]
     parts.append(f"Runs of the blueprint `{one_line(props.blueprint.id)}`. *Materialize* starts one and records it.")
     return "\n\n".join(part for part in (*parts, props.picture) if part)
 

@@ -25,13 +25,7 @@ MISSED_HEARTBEATS: Final = 3
 
 
 class FlowcraftWorkerResource(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Looks at workers, and works itself for a while; otherwise workers are processes of their own.
-
-    Example:
-        >>> @dg.op  # doctest: +SKIP
-        ... def work_off(flowcraft_worker: FlowcraftWorkerResource) -> None:
-        ...     flowcraft_worker.drain(max_jobs=1000, max_seconds=300)
-    """
+    """Looks at workers, and works itself for a while; otherwise workers are processes of their own."""
 
     flowcraft: dg.ResourceDependency[FlowcraftClientResource]
     concurrency: int = Field(default=0, ge=0, description="Nodes that run at a time; 0 for the setting.")
@@ -49,6 +43,11 @@ class FlowcraftWorkerResource(dg.ConfigurableResource):  # type: ignore[type-arg
         Raises:
             AppLoadError, SettingsError: the configuration cannot be used.
             InfrastructureError: the store or queue is away.
+
+        Example:
+            >>> @dg.op  # doctest: +SKIP
+            ... def work_off(flowcraft_worker: FlowcraftWorkerResource) -> None:
+            ...     flowcraft_worker.drain(max_jobs=1000, max_seconds=300)
         """
         connection = self.flowcraft.connect()
         settings = connection.settings.for_a_while()

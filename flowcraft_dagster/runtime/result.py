@@ -9,7 +9,7 @@ from typing import Any
 from flowcraft_dagster.blueprint.model import Blueprint
 from flowcraft_dagster.engine.context import INPUT_PREFIX, OUTPUT_PREFIX
 from flowcraft_dagster.engine.facts import Ended, NodeFailure, Opened, StatusChange
-from flowcraft_dagster.ports.records import FINAL_STATUSES, StoredRun
+from flowcraft_dagster.ports.records import AWAITING, FINAL_STATUSES, RUNNING, StoredRun
 from flowcraft_dagster.runtime.history import read_commits, rebuild_state
 
 
@@ -103,6 +103,7 @@ class RunResult:
         tags: labels given at the start.
         retry_of: the failed run this one goes on from.
         child_runs: id of the run by the activation of a sub-flow; that of the last attempt.
+        pending: activations that run, or wait for a worker to run them; items of batches are left out.
     """
 
     run_id: str
@@ -124,6 +125,7 @@ class RunResult:
     tags: Mapping[str, str]
     retry_of: str | None = None
     child_runs: Mapping[str, str] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
 
     @property
     def is_final(self) -> bool:
@@ -143,6 +145,7 @@ class RunResult:
             "failedNodes": list(self.failed_nodes),
             "skippedNodes": list(self.skipped_nodes),
             "waiting": [wait.to_json() for wait in self.waiting],
+            "pending": list(self.pending),
             "timings": [timing.to_json() for timing in self.timings],
             "statuses": [{"status": status, "at": at} for status, at in self.statuses],
             "startedAt": self.started_at,
@@ -190,6 +193,12 @@ def build_result(stored: StoredRun, blueprint: Blueprint) -> RunResult:
         failed_nodes=tuple(state.failed_nodes),
         skipped_nodes=tuple(state.skipped_nodes) if header.is_final else (),
         waiting=() if header.is_final else tuple(find_open_waits(stored, blueprint)),
+        pending=tuple(
+            activation.key
+            for activation in state.pending.values()
+            # From a cancellation on, nothing begins any more.
+            if activation.item is None and header.status in (RUNNING, AWAITING)
+        ),
         timings=tuple(timings.values()),
         taken_edges=frozenset(edges),
         statuses=tuple(statuses),

@@ -284,7 +284,9 @@ def test_running_out_of_time_in_memory_ends_at_once_and_tells_the_truth(alone: C
 def test_ctrl_c_while_waiting_leaves_the_run_alone(alone: CommandLine) -> None:
     code, said, _ = _interrupt(alone, "start", "ask", "--run-id", "kept", "--wait", "600", begun="started")
     assert (code, said.split()[-1]) == (130, "interrupted")
-    assert alone("status", "kept", "--json").json["status"] == "running"
+    shown = alone("status", "kept", "--json").json
+    assert (shown["status"], shown["pending"]) == ("running", ["w"])
+    assert "running, or waiting for a worker: w\n" in alone("status", "kept").out
 
 
 # -- disks -----------------------------------------------------------------------------------------------------------

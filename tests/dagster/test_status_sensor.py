@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -60,7 +61,11 @@ def test_completed_runs_become_one_materialization_with_figures(site: Site, work
     figures = {name: event.metadata[name].value for name in ("runs", "completed", "failed", "cancelled")}
     assert figures == {"runs": 3, "completed": 3, "failed": 0, "cancelled": 0}
     assert 0 < event.metadata["duration_p50_seconds"].value <= event.metadata["duration_p95_seconds"].value
-    assert len(event.metadata["latest_runs"].records) == 3
+    rows = [record.data for record in event.metadata["latest_runs"].records]
+    ended = [datetime.fromisoformat(str(row["ended"])).timestamp() for row in rows]
+    assert len(rows) == 3
+    assert ended == sorted(ended, reverse=True)
+    assert event.metadata["finished_to"].value - 1 <= ended[0] <= event.metadata["finished_to"].value
     assert event.metadata["latest_outputs"].value == {"step1": 2, "step2": 4}
     assert str(event.metadata["latest_picture"].value).startswith("![")
     assert check.passed
