@@ -8,6 +8,7 @@ from typing import Final
 
 import dagster as dg
 
+from flowcraft_dagster.orchestration.figures import find_end
 from flowcraft_dagster.orchestration.labels import RECORDER_TAG, RUN_ID
 from flowcraft_dagster.ports.records import RunHeader
 
@@ -81,7 +82,8 @@ def sort_claimed(instance: dg.DagsterInstance, claimed: Sequence[Claimed]) -> So
 def _read_recorded(instance: dg.DagsterInstance, claimed: Sequence[Claimed]) -> set[tuple[str, str]]:
     since: dict[dg.AssetKey, float] = {}
     for claim in claimed:
-        after = claim.header.started_at - CLOCK_SECONDS
+        # A run is recorded when it has ended, however long ago it began.
+        after = find_end(claim.header) - CLOCK_SECONDS
         since[claim.key] = min(after, since.get(claim.key, after))
     found: set[tuple[str, str]] = set()
     for key, after in since.items():

@@ -15,16 +15,19 @@ import dagster as dg
 import orjson
 
 from flowcraft_dagster.errors import FlowcraftError, InfrastructureError, RunFinished
-from flowcraft_dagster.orchestration.connection import ANSWER_SECONDS, Connection
+from flowcraft_dagster.orchestration.connection import ANSWER_SECONDS
 from flowcraft_dagster.orchestration.labels import CLIENT_KEY, DAGSTER_RUN_TAG, KEEP_TAG
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
-from flowcraft_dagster.ports.records import LIVE_STATUSES, RunHeader, RunQuery
+from flowcraft_dagster.ports.index import RunIndex
+from flowcraft_dagster.ports.records import CANCELLING, RunHeader
 from flowcraft_dagster.runtime.blocking_client import Client
 
 VERSION: Final = 1
 LOOKBACK_SECONDS: Final = 86_400.0
 """Without a usable cursor; asking a run to end twice does no harm."""
-MOST_RUNS: Final = 10_000
+PAGE: Final = 1000
+CANCEL_SECONDS: Final = 20.0
+"""No further workflow run is asked to end in a tick after this."""
 MOST_CHANGES: Final = 200
 """Dagster runs that are looked at in a tick."""
 
@@ -70,14 +73,22 @@ def build_flowcraft_run_failure_sensor(
         cursor = cursor.begin(context.instance, time.time() - lookback)
         changes = _find_changes(context.instance, cursor, names)
         if not changes.run_ids:
-            return dg.SensorResult(skip_reason="no Dagster run has failed since", cursor=changes.after.write())
+            return dg.SensorResult(skip_reason=changes.say_none(), cursor=changes.after.write())
         resource: FlowcraftClientResource = getattr(context.resources, CLIENT_KEY)
         try:
-            done = _cancel_workflows(context, name, resource.connect(ANSWER_SECONDS), changes.run_ids)
+            connection = resource.connect(ANSWER_SECONDS)
+            found = connection.ask(
+                f"the list of live runs, asked for by {name},",
+                # Further runs may have failed by the time of the answer; it is about those of now.
+                tuple(sorted(cursor.places.items())),
+                lambda: _find_workflows(connection.backend.index, changes),
+            )
+            done, is_complete = _cancel_workflows(context, connection.client, found)
         except InfrastructureError as error:
             # Asking a run to end twice does no harm, so the next tick begins where this one did.
             return dg.SensorResult(skip_reason=f"{error}. The next tick tries again.", cursor=cursor.write())
-        return dg.SensorResult(skip_reason=done, cursor=changes.after.write())
+        after = found.changes.after if is_complete else cursor
+        return dg.SensorResult(skip_reason=done, cursor=after.write())
 
     return flowcraft_run_failure_sensor
 
@@ -124,10 +135,31 @@ def read_cursor(text: str | None) -> tuple[FailureCursor, str | None]:
 
 @dataclass(frozen=True)
 class _Changes:
-    """Dagster runs that have ended badly since, and the place behind them."""
+    """Dagster runs that have ended badly since, and the place behind them.
 
-    run_ids: Mapping[str, str]
+    Attributes:
+        run_ids: those that may have left workflows behind.
+        decided: how many others ended by a step of their own, which has decided about its workflow.
+        after: the place behind all of them.
+    """
+
+    run_ids: frozenset[str]
+    decided: int
     after: FailureCursor
+
+    def say_none(self) -> str:
+        """What the tick says when there is nothing to do."""
+        if not self.decided:
+            return "no Dagster run has failed since"
+        return f"{self.decided} Dagster runs have failed, all by themselves: they have decided about their workflows"
+
+
+@dataclass(frozen=True)
+class _Workflows:
+    """Live workflow runs that the ended Dagster runs have started."""
+
+    changes: _Changes
+    headers: tuple[RunHeader, ...]
 
 
 def _find(instance: dg.DagsterInstance, kind: dg.DagsterEventType, since: float) -> int:
@@ -141,48 +173,60 @@ def _find(instance: dg.DagsterInstance, kind: dg.DagsterEventType, since: float)
 
 
 def _find_changes(instance: dg.DagsterInstance, cursor: FailureCursor, names: Collection[str] | None) -> _Changes:
-    found: dict[str, str] = {}
+    found: set[str] = set()
+    decided = 0
     places = dict(cursor.places)
     for name, kind in WATCHED.items():
         asked = dg.RunStatusChangeRecordsFilter(event_type=kind, after_storage_id=places[name])  # type: ignore[arg-type]
         records = instance.fetch_run_status_changes(asked, limit=MOST_CHANGES, ascending=True).records
         for record in records:
             job = record.event_log_entry.job_name
-            if names is None or job in names:
-                found[record.run_id] = name
+            if names is not None and job not in names:
+                continue
+            if kind == dg.DagsterEventType.RUN_FAILURE and _has_failed_step(instance, record.run_id):
+                decided += 1
+            else:
+                found.add(record.run_id)
         if records:
             places[name] = records[-1].storage_id
-    return _Changes(found, replace(cursor, places=places))
+    return _Changes(frozenset(found), decided, replace(cursor, places=places))
+
+
+async def _find_workflows(index: RunIndex, changes: _Changes) -> _Workflows:
+    # All live runs: a listing of the latest would miss those that have been there for long.
+    found: list[RunHeader] = []
+    position: str | None = None
+    while True:
+        page = await index.scan_live_runs(position, PAGE)
+        found += [
+            header
+            for header in page.headers
+            if header.parent is None and header.tags.get(DAGSTER_RUN_TAG) in changes.run_ids
+        ]
+        position = page.cursor
+        if position is None:
+            return _Workflows(changes, tuple(found))
 
 
 def _cancel_workflows(
-    context: dg.SensorEvaluationContext, name: str, connection: Connection, run_ids: Mapping[str, str]
-) -> str:
-    """Ask the live workflow runs that these Dagster runs started to end; says in a line what was done."""
-    started: dict[str, list[RunHeader]] = {}
-    client = connection.client
-    live = connection.ask(
-        f"the state store, asked by {name},",
-        tuple(run_ids),
-        lambda: client.asynchronous.runs(RunQuery(statuses=LIVE_STATUSES, limit=MOST_RUNS)),
-    )
-    for header in live:
-        dagster_run_id = header.tags.get(DAGSTER_RUN_TAG)
-        if dagster_run_id is not None and dagster_run_id in run_ids:
-            started.setdefault(dagster_run_id, []).append(header)
-    asked = kept = decided = 0
-    for dagster_run_id, headers in started.items():
-        if run_ids[dagster_run_id] == "failed" and _has_failed_step(context.instance, dagster_run_id):
-            decided += 1
+    context: dg.SensorEvaluationContext, client: Client, found: _Workflows
+) -> tuple[str, bool]:
+    """Ask workflow runs to end; says in a line what was done, and whether it was everything."""
+    deadline = time.monotonic() + CANCEL_SECONDS
+    asked = kept = late = 0
+    for header in found.headers:
+        if KEEP_TAG in header.tags:
+            kept += 1
+        elif header.status == CANCELLING:
             continue
-        for header in headers:
-            if KEEP_TAG in header.tags:
-                kept += 1
-            else:
-                asked += _ask_to_end(context, client, header.run_id)
-    return f"{len(run_ids)} Dagster runs have failed: asked {asked} workflow runs to end, kept {kept}" + (
-        f"; {decided} Dagster runs had ended by themselves" if decided else ""
-    )
+        elif time.monotonic() > deadline:
+            late += 1
+        else:
+            asked += _ask_to_end(context, client, header.run_id)
+    changes = found.changes
+    done = f"{len(changes.run_ids)} Dagster runs have failed: asked {asked} workflow runs to end, kept {kept}"
+    done += f"; {changes.decided} more had ended by themselves" if changes.decided else ""
+    return (f"{done}; {late} more next time", False) if late else (done, True)
 
 
 def _has_failed_step(instance: dg.DagsterInstance, run_id: str) -> bool:

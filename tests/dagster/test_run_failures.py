@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from flowcraft_dagster import StartRequest
 from flowcraft_dagster.errors import StoreUnavailable
 from flowcraft_dagster.orchestration.labels import DAGSTER_RUN_TAG, KEEP_TAG
 from flowcraft_dagster.orchestration.run_failures import build_flowcraft_run_failure_sensor
@@ -119,7 +120,7 @@ def test_a_store_that_is_away_skips_the_tick_and_the_next_one_cancels(
         raise StoreUnavailable("no route to host", store="test")
 
     with monkeypatch.context() as patch:
-        patch.setattr(site.connection.backend.index, "list_runs", away)
+        patch.setattr(site.connection.backend.index, "scan_live_runs", away)
         skipped = site.tick(SENSOR, before)
     recovered = site.tick(SENSOR, skipped.cursor)
 
@@ -135,9 +136,7 @@ def test_a_step_that_ran_out_of_time_has_decided_that_its_workflow_goes_on(site:
     result = site.run_job("start_flowcraft_runs", {"ops": {"start_flowcraft_runs_op": {"config": config}}})
     said = site.tick(SENSOR, before).skip_message
 
-    assert said == (
-        "1 Dagster runs have failed: asked 0 workflow runs to end, kept 0; 1 Dagster runs had ended by themselves"
-    )
+    assert said == "1 Dagster runs have failed, all by themselves: they have decided about their workflows"
     assert status_of(site, result.run_id) == "running"
 
 
@@ -168,3 +167,39 @@ def test_many_failed_runs_are_looked_at_in_pieces(
 
     assert {site.client.wait(run_id, 20).status for run_id in workflows} == {"cancelled"}
     assert site.tick(SENSOR, cursor).skip_message == "no Dagster run has failed since"
+
+
+def test_a_workflow_is_found_behind_thousands_of_younger_ones(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowcraft_dagster.orchestration.run_failures.PAGE", 50)
+    others = [StartRequest("lingers", {"n": n}) for n in range(60)]
+    run = begin(site)
+    site.client.start_many(others)
+    start_workflow(site, run)
+    site.client.start_many(others)
+    before = site.tick(SENSOR).cursor
+    kill(site, run)
+
+    async def list_latest(query: Any) -> tuple[Any, ...]:
+        # As the store on Cassandra: of very many live runs, the latest.
+        return ()
+
+    monkeypatch.setattr(site.connection.backend.index, "list_runs", list_latest)
+    assert site.tick(SENSOR, before).skip_message == "1 Dagster runs have failed: asked 1 workflow runs to end, kept 0"
+
+
+def test_what_one_tick_has_no_time_for_is_asked_to_end_by_the_next(
+    site: Site, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(site)
+    workflows = [start_workflow(site, run) for _ in range(3)]
+    before = site.tick(SENSOR).cursor
+    kill(site, run)
+    with monkeypatch.context() as patch:
+        patch.setattr("flowcraft_dagster.orchestration.run_failures.CANCEL_SECONDS", -1.0)
+        first = site.tick(SENSOR, before)
+    second = site.tick(SENSOR, first.cursor)
+
+    assert first.skip_message.endswith("asked 0 workflow runs to end, kept 0; 3 more next time")
+    assert first.cursor == before
+    assert second.skip_message.endswith("asked 3 workflow runs to end, kept 0")
+    assert {site.client.wait(run_id, 20).status for run_id in workflows} == {"cancelled"}

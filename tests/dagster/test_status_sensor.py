@@ -17,7 +17,9 @@ import pytest
 from flowcraft_dagster.errors import StoreUnavailable
 from flowcraft_dagster.orchestration import status_sensor
 from flowcraft_dagster.orchestration.catalogue import Catalogue
+from flowcraft_dagster.orchestration.labels import RECORDER_TAG
 from flowcraft_dagster.orchestration.presenter import Presenter
+from flowcraft_dagster.orchestration.recorded_runs import Claimed, sort_claimed
 from flowcraft_dagster.orchestration.resources import EmbeddedStoreResource, FlowcraftClientResource
 from flowcraft_dagster.orchestration.status_sensor import StatusSensorOptions, build_flowcraft_status_sensor
 from flowcraft_dagster.ports.records import Page, RunHeader
@@ -215,6 +217,30 @@ def test_a_run_that_its_dagster_run_recorded_is_not_counted_again(site: Site, wo
 
     assert result.asset_events[0].metadata["runs"].value == 1
     assert "2 recorded by their Dagster runs" in result.skip_message
+
+
+def test_a_run_that_took_a_month_is_not_looked_for_among_the_events_of_a_month(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = dg.AssetKey(["flowcraft", "400"])
+    now = time.time()
+    recorded = {"run_id": dg.MetadataValue.text("month")}
+    instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=recorded))
+    header = replace(make_header("month", now), started_at=now - 30 * 86_400, tags={RECORDER_TAG: "dagster-run"})
+    asked: list[dg.AssetRecordsFilter] = []
+    fetch = instance.fetch_materializations
+
+    def look(records_filter: Any, **more: Any) -> Any:
+        asked.append(records_filter)
+        return fetch(records_filter, **more)
+
+    monkeypatch.setattr(instance, "fetch_materializations", look)
+    outcome = sort_claimed(instance, [Claimed(key, header)])
+
+    assert [claim.header.run_id for claim in outcome.left] == ["month"]
+    assert asked
+    assert all(asked_for.after_timestamp is not None for asked_for in asked)
+    assert min(asked_for.after_timestamp or 0.0 for asked_for in asked) > now - 600
 
 
 def test_a_run_whose_dagster_run_failed_to_record_it_is_counted(site: Site, worker: WorkerThread) -> None:
