@@ -75,7 +75,7 @@ def test_a_line_that_is_no_context_is_named_and_nothing_is_sent(
     ("arguments", "reason", "code"),
     [
         (("chain", "--context", "[]"), "must be a JSON object", 2),
-        (("chain", "--run-id", ""), "run_id: is not text of 1 to 200", 2),
+        (("chain", "--run-id", ""), "must be 1 to 200 printable characters", 2),
         (("chain", "--contexts-file", "nosuch.jsonl"), "No such file", 2),
         (("chain", "--contexts-file", "-", "--context", "{}"), "not both", 2),
     ],
