@@ -94,7 +94,7 @@ class SignalReader:
         return facts
 
     async def _look_at(
-        self, opened: Opened, due: Iterable[str | None], completed: Container[str]
+        self, opened: Opened, due: Container[str | None], completed: Container[str]
     ) -> list[Fact]:
         is_due = opened.timer_key in due or (
             "wakeAt" in opened.details and opened.details["wakeAt"] <= self._services.clock.now()
@@ -107,10 +107,10 @@ class SignalReader:
                 self._run.to_start.append(activation)
             return []
         if opened.kind == "subflow":
-            return await self._look_at_child(opened, opened.key in completed)
+            return await self._look_at_child(opened, opened.key in completed, opened.timer_key in due)
         return []
 
-    async def _look_at_child(self, opened: Opened, is_completed: bool) -> list[Fact]:
+    async def _look_at_child(self, opened: Opened, is_completed: bool, is_due: bool) -> list[Fact]:
         """See what became of a child run; all of it is read at once if it is said to be completed."""
         child_run_id = opened.details["childRunId"]
         stored = await self._load_child(child_run_id) if is_completed else None
@@ -122,7 +122,7 @@ class SignalReader:
                 await self._emitter.cancel_child(child_run_id)
         if header is None:
             return []
-        late = await self._is_late(opened, header)
+        late = await self._is_late(opened, header, is_due)
         if header.status == COMPLETED and not late:
             if stored is None:
                 stored = await self._load_child(child_run_id)
@@ -143,7 +143,7 @@ class SignalReader:
             return [ChildMoved(opened.key, opened.attempt, header.status, header.seq)]
         return []
 
-    async def _is_late(self, opened: Opened, child: RunHeader) -> bool:
+    async def _is_late(self, opened: Opened, child: RunHeader, is_due: bool) -> bool:
         """Whether a sub-flow has ended after its time, or still runs when it is over."""
         services, wake_at = self._services, opened.details.get("wakeAt", float("inf"))
         if child.is_final:
@@ -151,12 +151,19 @@ class SignalReader:
             return ended_at > wake_at and ended_at > await find_deadline(services, opened, child)
         now = services.clock.now()
         if now < wake_at:
+            if is_due:
+                # Its timer is gone, since the clock of whoever fired it is ahead of this one by what is left: by that
+                # clock, the moment is as much later.
+                await self._set_timer(opened, wake_at + (wake_at - now))
             return False
         deadline = await find_deadline(services, opened, child)
         if deadline > now:
-            timer = Timer(deadline, self._run.run_id, opened.timer_key)
-            await services.patience.insist("add timers", lambda: services.backend.index.add_timers([timer]))
+            await self._set_timer(opened, deadline)
         return deadline <= now
+
+    async def _set_timer(self, opened: Opened, due_at: float) -> None:
+        services, timer = self._services, Timer(due_at, self._run.run_id, opened.timer_key)
+        await services.patience.insist("add timers", lambda: services.backend.index.add_timers([timer]))
 
     async def _read_child(self, run_id: str) -> RunHeader | None:
         services = self._services

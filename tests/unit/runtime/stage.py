@@ -44,13 +44,17 @@ def play(
     workers: int = 1,
     weather: Weather | None = None,
     seed: int = 0,
+    skew: float = 0.0,
     **options: Any,
 ) -> T:
-    """Run a story with a cluster in virtual time."""
+    """Run a story with a cluster in virtual time; the clocks of its workers differ by up to ``skew`` seconds."""
 
     async def main(clock: Any, dice: random.Random) -> T:
         settings = Settings(backend="memory", options=replace(OPTIONS, **options))
-        async with SimulatedCluster(app, clock, dice, workers=workers, weather=weather, settings=settings) as cluster:
+        cluster = SimulatedCluster(
+            app, clock, dice, workers=workers, weather=weather, settings=settings, skew_seconds=skew
+        )
+        async with cluster:
             return await story(cluster)
 
     return run_simulated(main, seed)
