@@ -19,7 +19,7 @@ from flowcraft_dagster.engine.json_codec import decode
 from flowcraft_dagster.errors import FlowcraftError, InfrastructureError
 from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
-from flowcraft_dagster.ports.records import AWAITING, RunHeader
+from flowcraft_dagster.ports.records import AWAITING, Message, RunHeader
 from flowcraft_dagster.runtime.history import find_last_opened
 from flowcraft_dagster.runtime.messages import JobMessage, encode_job
 
@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 PAGE = 200
 NOTE_PREFIX = "reconciled/"
 NOTE_SECONDS = 3600.0
+CLAIM_SECONDS = 60.0
+"""For how long other passes leave a run alone that one is about to wake: it may be killed before the wake is sent."""
 
 
 @dataclass
@@ -124,11 +126,12 @@ class Reconciler:
             elif not everything and header.updated_at > self._clock.now() - self._stalled_after:
                 return
             stats.stalled_ids.append(run_id)
-            note = f"{NOTE_PREFIX}{run_id}/{header.seq}/{header.epoch}"
-            if not everything and not await self._note(note):
+            wake = encode_job(JobMessage(run_id, header.blueprint_id))
+            if everything:
+                await self.backend.jobs.send([wake])
+            elif not await self._send_noted(f"{NOTE_PREFIX}{run_id}/{header.seq}/{header.epoch}", wake):
                 stats.waiting_runs += 1
                 return
-            await self.backend.jobs.send([encode_job(JobMessage(run_id, header.blueprint_id))])
             stats.reconciled_ids.append(run_id)
         except FlowcraftError as error:
             if isinstance(error, InfrastructureError):
@@ -136,10 +139,19 @@ class Reconciler:
             stats.failed_ids.append(run_id)
             stats.errors[run_id] = str(error)
 
-    async def _note(self, name: str) -> bool:
-        """Note a wake; False where an earlier pass noted the same one, which waits in the queue still."""
-        mine = f"{name}/{self._dice.getrandbits(64):016x}"
-        return await self.backend.coordination.acquire_lease(name, mine, NOTE_SECONDS)
+    async def _send_noted(self, note: str, wake: Message) -> bool:
+        """Send a wake and note it; False where an earlier pass noted the same one, which waits in the queue still."""
+        mine = f"{note}/{self._dice.getrandbits(64):016x}"
+        coordination = self.backend.coordination
+        if not await coordination.acquire_lease(note, mine, CLAIM_SECONDS):
+            return False
+        try:
+            await self.backend.jobs.send([wake])
+        except BaseException:
+            await coordination.release_lease(note, mine)
+            raise
+        await coordination.acquire_lease(note, mine, NOTE_SECONDS)
+        return True
 
     def _is_suspect(self, header: RunHeader) -> bool:
         if header.status == AWAITING:

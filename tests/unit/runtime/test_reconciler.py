@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 
 from flowcraft_dagster.backends.memory.jobs import MemoryJobQueue
 from flowcraft_dagster.engine.json_codec import encode
-from flowcraft_dagster.ports.records import Signal
+from flowcraft_dagster.ports.records import Message, Signal
 from flowcraft_dagster.runtime.client import StartRequest
+from flowcraft_dagster.runtime.reconciler import CLAIM_SECONDS, Reconciler
 from flowcraft_dagster.testing.simulation import SimulatedCluster
 from tests.unit.runtime.stage import flow, make_app, node, play
 
@@ -151,8 +153,34 @@ def test_a_queue_that_is_away_is_counted_and_tried_again() -> None:
         cluster.weather.queue_down = True
         assert await _pass(cluster) == (1, 0, 0, 1)
         cluster.weather.queue_down = False
-        await cluster.clock.sleep(3700)
         assert await _pass(cluster) == (1, 1, 0, 0)
+        await cluster.clock.sleep(CLAIM_SECONDS + 1)
+        assert await _pass(cluster) == (1, 0, 1, 0)
+
+    play(make_app(*APP), story)
+
+
+def test_a_pass_that_is_killed_before_it_sends_keeps_no_later_one_from_it() -> None:
+    async def story(cluster: SimulatedCluster) -> None:
+        await _stop_workers(cluster)
+        await cluster.client.start(StartRequest("one", {}, "run"))
+        _lose_messages(cluster)
+        await cluster.clock.sleep(400)
+        backend, connection = cluster._connect()
+        send = backend.jobs.send
+
+        async def die(messages: Sequence[Message]) -> None:
+            connection.kill()
+            await send(messages)
+
+        backend.jobs.send = die  # type: ignore[method-assign]
+        killed = asyncio.ensure_future(Reconciler(backend, cluster.clock, dice=cluster.dice).run())
+        await cluster.clock.sleep(1)
+        assert connection.is_dead
+        assert await _pass(cluster) == (1, 0, 1, 0)
+        await cluster.clock.sleep(CLAIM_SECONDS)
+        assert await _pass(cluster) == (1, 1, 0, 0)
+        assert not killed.done()
 
     play(make_app(*APP), story)
 
