@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from flowcraft_dagster.errors import InfrastructureError
@@ -14,6 +16,19 @@ from flowcraft_dagster.runtime.availability import Availability, Server
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Streak:
+    """Failures of one kind of call, from the first one until every call that has failed is over.
+
+    Attributes:
+        failures: how many so far.
+        calls: how many calls have failed and are not over.
+    """
+
+    failures: int = 0
+    calls: int = 0
 
 
 class Patience:
@@ -45,6 +60,7 @@ class Patience:
         self._on_news = on_news
         self._told = 0
         self._telling = asyncio.Lock()
+        self._streaks: defaultdict[str, _Streak] = defaultdict(_Streak)
         self.trouble: str | None = None
 
     async def insist(self, what: str, call: Callable[[], Awaitable[T]], server: Server = "store") -> T:
@@ -55,30 +71,48 @@ class Patience:
             call: makes a new attempt each time.
             server: who is to answer.
         """
-        failures = 0
         if self._availability.has_stood_still:
             self._availability.note_beat()
             await self.tell()
-        while True:
-            asked_at = self._clock.now()
-            try:
-                result = await call()
-            except InfrastructureError as error:
-                failures += 1
-                self.trouble = f"{what}: {error}"
-                self._availability.note_failure(server)
-                # One line at the first failure and then ever more rarely, not one per run and attempt.
-                if failures & (failures - 1) == 0:
-                    logger.warning("%s failed %d time(s), trying again: %s", what, failures, error)
-                pause = min(self._max, self._base * 2 ** min(failures - 1, 16))
-                await self._clock.sleep(pause * (0.5 + self._dice.random()))
-            else:
-                self._availability.note_answer(server, asked_at)
-                if failures:
-                    self.trouble = None
-                    logger.info("%s succeeded after %d failure(s)", what, failures)
-                await self.tell()
-                return result
+        failures = 0
+        try:
+            while True:
+                asked_at = self._clock.now()
+                try:
+                    result = await call()
+                except InfrastructureError as error:
+                    failures += 1
+                    self.trouble = f"{what}: {error}"
+                    self._availability.note_failure(server)
+                    self._note_failure(what, error, is_first=failures == 1)
+                    pause = min(self._max, self._base * 2 ** min(failures - 1, 16))
+                    await self._clock.sleep(pause * (0.5 + self._dice.random()))
+                else:
+                    self._availability.note_answer(server, asked_at)
+                    if failures:
+                        self.trouble = None
+                    break
+        finally:
+            if failures:
+                self._note_end(what)
+        await self.tell()
+        return result
+
+    def _note_failure(self, what: str, error: InfrastructureError, *, is_first: bool) -> None:
+        streak = self._streaks[what]
+        streak.calls += is_first
+        streak.failures += 1
+        # One line at the first failure and then ever more rarely, not one per run and attempt.
+        if streak.failures & (streak.failures - 1) == 0:
+            logger.warning("%s failed %d time(s), trying again: %s", what, streak.failures, error)
+
+    def _note_end(self, what: str) -> None:
+        """A call that had failed has succeeded, or is given up by whoever wanted it."""
+        streak = self._streaks[what]
+        streak.calls -= 1
+        if streak.calls == 0:
+            del self._streaks[what]
+            logger.info("%s: no more trouble after %d failure(s)", what, streak.failures)
 
     async def tell(self) -> None:
         """Tell others what they ought to know; whoever comes meanwhile waits, too."""

@@ -1,0 +1,67 @@
+"""An outage pauses everything, and fills no log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+import pytest
+
+from flowcraft_dagster.errors import StoreUnavailable
+from flowcraft_dagster.runtime.backoff import Patience
+from flowcraft_dagster.testing.simulation import SimulatedClock, run_simulated
+
+CALLS = 128
+"""A worker holds so many runs."""
+
+
+class Store:
+    """Does not answer while it is away."""
+
+    def __init__(self) -> None:
+        self.is_away = True
+        self.asked = 0
+
+    async def answer(self) -> str:
+        self.asked += 1
+        if self.is_away:
+            raise StoreUnavailable("no answer", store="test")
+        return "here"
+
+
+def test_an_outage_that_many_runs_meet_is_told_in_a_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def main(clock: SimulatedClock, dice: random.Random) -> None:
+        store, patience = Store(), Patience(clock, dice, 0.05, 5.0)
+        calls = [asyncio.ensure_future(patience.insist("load run", store.answer)) for _ in range(CALLS)]
+        await clock.sleep(600)
+        assert patience.trouble is not None
+        store.is_away = False
+        assert await asyncio.gather(*calls) == ["here"] * CALLS
+        assert patience.trouble is None
+        assert store.asked > CALLS * 100
+
+    run_simulated(main)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0].startswith("load run failed 1 time(s), trying again: ")
+    assert lines[-1].startswith("load run: no more trouble after ")
+    assert len(lines) < 20
+
+
+def test_the_next_outage_is_told_anew(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(clock: SimulatedClock, dice: random.Random) -> None:
+        store, patience = Store(), Patience(clock, dice, 0.05, 5.0)
+        for _ in range(2):
+            store.is_away = True
+            calls = [asyncio.ensure_future(patience.insist("commit", store.answer)) for _ in range(3)]
+            await clock.sleep(60)
+            # Whoever is cancelled keeps nothing open.
+            calls[0].cancel()
+            store.is_away = False
+            await asyncio.gather(*calls, return_exceptions=True)
+
+    run_simulated(main)
+    firsts = [record for record in caplog.records if "commit failed 1 time(s)" in record.getMessage()]
+    assert len(firsts) == 2
