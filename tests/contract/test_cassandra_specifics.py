@@ -220,6 +220,22 @@ def test_the_status_row_is_for_people_too(servers: Servers) -> None:
     run_on(servers.cassandra, scenario)
 
 
+def test_runs_with_many_tags_are_published(servers: Servers) -> None:
+    async def scenario(backend: KafkaBackend) -> None:
+        # The server refuses batches over 50 KiB, and what is published of a run holds its tags twice.
+        for size in (10_000, 60_000):
+            tags = {"note": "x" * size}
+            headers = [new_header(tags=tags) for _ in range(4)]
+            await asyncio.gather(*(backend.state.create_run(header, b"{}") for header in headers))
+            await asyncio.gather(*(end(backend, header) for header in headers))
+            for header in headers:
+                published = await backend.index.read_published(header.run_id)
+                assert published is not None
+                assert (published.status, published.tags) == (COMPLETED, tags)
+
+    run_on(servers.cassandra, scenario)
+
+
 def test_a_late_projection_never_undoes_a_newer_one(servers: Servers) -> None:
     async def scenario(backend: KafkaBackend) -> None:
         header = await new_run(backend.state)

@@ -185,6 +185,25 @@ def test_small_writes_of_one_moment_go_together() -> None:
     assert batches == [10, 10, 5, 1]
 
 
+def test_large_writes_do_not_make_batches_that_servers_refuse() -> None:
+    session = ScriptedSession([_apply], None)
+    batches: list[list[int]] = []
+
+    async def note(parts: Sequence[Any]) -> None:
+        batches.append([len(values[0]) for _, values in parts])
+
+    async def drive() -> None:
+        session.write_together = note  # type: ignore[method-assign]
+        group = WriteGroup(session, most=4)
+        sizes = [100, 3000, 2000, 1500, 40_000, 100, 100]
+        await asyncio.gather(*(group.write([("a", ("x" * size,)), ("b", ("x",))]) for size in sizes))
+
+    asyncio.run(drive())
+    # One by one, since no other way is left; and the order within an entry is kept.
+    assert sorted(batches) == sorted([[100, 1, 3000, 1], [2000, 1, 1500, 1], [40_000], [1], [100, 1, 100, 1]])
+    assert batches.index([40_000]) < batches.index([1])
+
+
 @pytest.mark.parametrize(
     ("error", "objects"), [(StoreUnavailable("no answer", store="cassandra"), 5), (ValueError("no such value"), 1)]
 )
