@@ -10,10 +10,13 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from flowcraft_dagster.backends.redis import coordination
 from flowcraft_dagster.backends.redis.coordination import RedisCoordination
 from flowcraft_dagster.backends.redis.settings import RedisSettings
 from tests.contract.conftest import Servers
@@ -103,6 +106,72 @@ def test_a_user_with_rights_on_the_prefix_alone_will_do(settings: RedisSettings)
 async def _subscription(store: RedisCoordination) -> None:
     await asyncio.sleep(0)
     await store._subscribed.wait()
+
+
+def test_what_is_no_announcement_makes_nobody_deaf(settings: RedisSettings) -> None:
+    async def drive() -> None:
+        store = RedisCoordination(settings)
+        waiting = asyncio.ensure_future(store.await_run("run-1", 20))
+        await asyncio.wait_for(_subscription(store), 10)
+        async with Redis.from_url(settings.url.get_secret_value()) as client:
+            for text in ("{not json", '{"run-1": 1}', "[[], 1, null]", "\N{SNOWMAN}"):
+                await client.publish(f"{settings.prefix}:runs", text)
+        assert not waiting.done()
+        await store.announce_runs(["run-1"])
+        assert await waiting is True
+        await store.close()
+
+    asyncio.run(drive())
+
+
+def test_a_subscription_whose_connection_died_without_a_word_is_made_anew(
+    settings: RedisSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coordination, "QUIET_SECONDS", 0.2)
+    target = urlsplit(settings.url.get_secret_value())
+    lost: set[asyncio.StreamWriter] = set()
+    ways: list[asyncio.StreamWriter] = []
+    backs: list[asyncio.StreamWriter] = []
+    relays: list[asyncio.Future[None]] = []
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: asyncio.StreamWriter) -> None:
+        while data := await reader.read(4096):
+            if client not in lost:
+                writer.write(data)
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(target.hostname, target.port)
+        ways.append(writer)
+        backs.append(back)
+        relays.extend(asyncio.ensure_future(carry(*way, writer)) for way in ((reader, back), (there, writer)))
+
+    async def drive() -> None:
+        server = await asyncio.start_server(relay, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        url = f"redis://127.0.0.1:{port}/0"
+        store = RedisCoordination(settings.model_copy(update={"url": SecretStr(url), "rest_seconds": 0.05}))
+        waiting = asyncio.ensure_future(store.await_run("run-1", 20))
+        await asyncio.wait_for(_subscription(store), 10)
+        # Silence alone is no trouble.
+        await asyncio.sleep(0.6)
+        assert len(ways) == 1
+        lost.update(ways)
+        # Everybody looks once it is there again, since what was announced meanwhile is unknown.
+        assert await waiting is True
+        again = asyncio.ensure_future(store.await_run("run-2", 20))
+        await asyncio.wait_for(_subscription(store), 10)
+        await store.announce_runs(["run-2"])
+        assert await again is True
+        await store.close()
+        server.close()
+        for task in relays:
+            task.cancel()
+        await asyncio.gather(*relays, return_exceptions=True)
+        for writer in [*ways, *backs]:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in [*ways, *backs]), return_exceptions=True)
+
+    asyncio.run(drive())
 
 
 @pytest.fixture

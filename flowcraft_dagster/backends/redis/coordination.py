@@ -30,6 +30,8 @@ HasEnded = Callable[[str], Awaitable[bool]]
 ERRORS = (RedisError, OSError, asyncio.TimeoutError)
 SUBSCRIBE_SECONDS = 0.5
 LISTEN_SECONDS = 1.0
+QUIET_SECONDS = 15.0
+"""After so long without a word the server is asked whether it is there: who only listens never notices otherwise."""
 MAX_CONNECTIONS = 16
 REMEMBERED_RUNS = 10_000
 """Announcements that nobody waited for, the last ones; each is told once."""
@@ -225,19 +227,28 @@ class RedisCoordination:
             rest = min(rest * 2, self.settings.longest_rest_seconds)
 
     async def _hear_until_broken(self, is_again: bool) -> None:
+        loop = asyncio.get_running_loop()
         async with self._make_client() as client, client.pubsub() as channel:
             await channel.subscribe(self._channel)
+            heard_at, is_asked = loop.time(), False
             while True:
-                message = await channel.get_message(timeout=LISTEN_SECONDS)
+                message = await channel.get_message(timeout=min(LISTEN_SECONDS, QUIET_SECONDS))
                 if message is None:
+                    silence = loop.time() - heard_at
+                    if silence > 2 * QUIET_SECONDS:
+                        raise asyncio.TimeoutError("the connection is dead")
+                    if silence > QUIET_SECONDS and not is_asked:
+                        await channel.ping()
+                        is_asked = True
                     continue
+                heard_at, is_asked = loop.time(), False
                 if message["type"] == "subscribe":
                     self._subscribed.set()
                     if is_again:
                         # What was announced meanwhile is unknown: everybody looks once.
                         self._wake(list(self._waiting))
                 elif message["type"] == "message":
-                    self._wake(orjson.loads(message["data"]))
+                    self._wake(_read_run_ids(message["data"]))
 
     def _explain(self, error: BaseException) -> str:
         text = " ".join(str(error).split()).rstrip(".")
@@ -258,6 +269,18 @@ class RedisCoordination:
                 if not heard.done():
                     self.operations["wakeups"] += 1
                     heard.set_result(None)
+
+
+def _read_run_ids(text: str) -> list[str]:
+    """What an announcement names; nothing when somebody else has put something else on the channel."""
+    try:
+        run_ids = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        run_ids = None
+    if not isinstance(run_ids, list):
+        logger.warning("an announcement that is no list of runs is not heeded")
+        return []
+    return [run_id for run_id in run_ids if isinstance(run_id, str)]
 
 
 def _read_script(name: str) -> str:
