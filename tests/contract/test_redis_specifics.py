@@ -108,6 +108,47 @@ async def _subscription(store: RedisCoordination) -> None:
     await store._subscribed.wait()
 
 
+def test_a_server_that_only_lets_read_is_not_well(settings: RedisSettings, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    replica = [
+        "redis-server",
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--replicaof",
+        "127.0.0.1",
+        "1",
+    ]
+    url = SecretStr(f"redis://127.0.0.1:{port}/0")
+
+    async def drive() -> None:
+        store = RedisCoordination(settings.model_copy(update={"url": url}))
+        trouble = None
+        for _ in range(200):
+            trouble = await store.check_health()
+            if "read only" in str(trouble):
+                break
+            await asyncio.sleep(0.05)
+        assert "read only" in str(trouble)
+        # Work goes on, and others are told why leases mean nothing.
+        for _ in range(20):
+            assert await store.acquire_lease("a", "one", 5)
+            await store.announce_runs(["run-1"])
+        await store.close()
+        assert [record.levelname for record in caplog.records if "refuses" in record.message] == ["WARNING"]
+
+    with subprocess.Popen(replica, stdout=subprocess.DEVNULL) as server:
+        try:
+            asyncio.run(drive())
+        finally:
+            server.kill()
+
+
 def test_what_is_no_announcement_makes_nobody_deaf(settings: RedisSettings) -> None:
     async def drive() -> None:
         store = RedisCoordination(settings)

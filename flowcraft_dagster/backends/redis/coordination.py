@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import resources
@@ -13,7 +15,7 @@ import orjson
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from flowcraft_dagster.backends.access import advise_certificate, advise_credentials, advise_right
 from flowcraft_dagster.backends.redis.announcer import Announcer
@@ -32,6 +34,8 @@ SUBSCRIBE_SECONDS = 0.5
 LISTEN_SECONDS = 1.0
 QUIET_SECONDS = 15.0
 """After so long without a word the server is asked whether it is there: who only listens never notices otherwise."""
+REFUSAL_SECONDS = 60.0
+"""So often a refusal is told, at the most."""
 MAX_CONNECTIONS = 16
 REMEMBERED_RUNS = 10_000
 """Announcements that nobody waited for, the last ones; each is told once."""
@@ -66,6 +70,7 @@ class RedisCoordination:
         self._listener: asyncio.Task[None] | None = None
         self._announcer = Announcer(self._publish)
         self._subscribed = asyncio.Event()
+        self._refusal_told_at = -math.inf
 
     async def acquire_lease(self, name: str, owner: str, seconds: float) -> bool:
         """See ``CoordinationStore.acquire_lease``; true when Redis does not answer."""
@@ -124,9 +129,12 @@ class RedisCoordination:
         return None
 
     async def _touch(self, client: Redis) -> None:
-        """Use a key and the channel as well: a user may be let in and have no right to them."""
+        """Write a key and use the channel as well.
+
+        A user may be let in and have no right to them, and a server that is full, or a replica, only lets read.
+        """
         await client.ping()
-        await client.get(self._name("health"))
+        await client.set(self._name("health"), "", px=1000)
         await client.publish(self._channel, "[]")
 
     async def describe_server(self) -> str:
@@ -190,6 +198,10 @@ class RedisCoordination:
         self._breaker.note_failure()
         if self._breaker.is_open and not was_open:
             logger.warning("redis at %s is left alone for a while: %s", self.settings.describe(), self._explain(error))
+        elif isinstance(error, ResponseError) and time.monotonic() - self._refusal_told_at > REFUSAL_SECONDS:
+            # It answers other calls, so it is not left alone, and nobody would be told.
+            self._refusal_told_at = time.monotonic()
+            logger.warning("redis at %s refuses: %s", self.settings.describe(), self._explain(error))
 
     async def _ask(self, has_ended: HasEnded, run_id: str) -> bool:
         try:
