@@ -149,9 +149,10 @@ class RedisCoordination:
         """Let go of the connections; harmless when there are none."""
         await self._announcer.close()
         listener, self._listener = self._listener, None
-        if listener is not None:
+        while listener is not None and not listener.done():
+            # Again, should the client forget it.
             listener.cancel()
-            await asyncio.gather(listener, return_exceptions=True)
+            await asyncio.wait({listener}, timeout=1.0)
         # It may be opened again in another loop, to which this one would not belong.
         self._subscribed = asyncio.Event()
         client, self._client = self._client, None
@@ -181,11 +182,16 @@ class RedisCoordination:
         return Redis.from_pool(pool)
 
     async def _try(self, call: Callable[[], Awaitable[T]]) -> T | None:
-        """The answer, or None when there is none."""
+        """The answer, or None when there is none.
+
+        The client's own code waits by ``asyncio.wait_for``, which may forget a cancellation before Python 3.12: a
+        worker that is to stop would look for timers for ever. So the call has a task of its own.
+        """
         if not self._breaker.allows_call():
             return None
+        seconds = 2 * (self.settings.connect_seconds + self.settings.timeout_seconds)
         try:
-            answer = await call()
+            answer = await await_within(call(), seconds)
         except ERRORS as error:
             self._note_failure(error)
             return None

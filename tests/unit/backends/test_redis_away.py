@@ -69,6 +69,51 @@ def test_it_may_be_used_again_in_another_loop(settings: RedisSettings) -> None:
     asyncio.run(drive())
 
 
+def test_a_cancellation_that_the_client_forgets_is_not_lost(settings: RedisSettings) -> None:
+    async def forget(**_: object) -> int:
+        # As asyncio.wait_for does before Python 3.12, when what it waits for ends in the same moment.
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return 1
+        return 0
+
+    async def drive() -> None:
+        store = RedisCoordination(settings)
+        store._connect()
+        store._acquire = forget
+        asking = asyncio.ensure_future(store.acquire_lease("a", "one", 1))
+        await asyncio.sleep(0.01)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await store.close()
+
+    asyncio.run(drive())
+
+
+def test_closing_ends_a_listener_that_forgets_a_cancellation(settings: RedisSettings) -> None:
+    async def drive() -> None:
+        store = RedisCoordination(settings)
+        forgotten = 0
+
+        async def hear(is_again: bool) -> None:
+            nonlocal forgotten
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                forgotten += 1
+                if forgotten > 1:
+                    raise
+
+        store._hear_until_broken = hear  # type: ignore[method-assign]
+        assert await store.await_run("run-1", 0.05) is False
+        await asyncio.wait_for(store.close(), 10)
+        assert forgotten == 1
+
+    asyncio.run(drive())
+
+
 def test_one_call_tries_whether_it_is_back_and_nobody_waits_for_that() -> None:
     async def drive() -> None:
         now = 0.0
