@@ -106,12 +106,17 @@ def write_metrics(figures: Mapping[str, Any]) -> str:
     if "trouble" not in figures:
         del gauges["trouble"]
     for name, value in gauges.items():
-        metric = f"flowcraft_worker_{_snake(name)}"
+        metric = name_metric(name)
         lines += [f"# TYPE {metric} gauge", f"{metric} {_number(value)}"]
     for name, value in figures.get("counters", {}).items():
-        metric = f"flowcraft_worker_{_snake(name)}_total"
+        metric = name_metric(name, counts=True)
         lines += [f"# TYPE {metric} counter", f"{metric} {_number(value)}"]
     return "".join(f"{line}\n" for line in lines)
+
+
+def name_metric(name: str, *, counts: bool = False) -> str:
+    """How a figure is called in the metrics."""
+    return f"flowcraft_worker_{_snake(name)}{'_total' if counts else ''}"
 
 
 def _snake(name: str) -> str:

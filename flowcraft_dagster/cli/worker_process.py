@@ -41,6 +41,17 @@ STEADY_SECONDS = 60.0
 COLLECT_AFTER = (20_000, 20, 50)
 """Objects and generations after which the collector of reference cycles looks for garbage."""
 
+GAUGES = {
+    "ready": "1 once the worker takes messages",
+    "uptimeSeconds": "since the start of the process",
+    "cpuSeconds": "processor time of the process and of those it started and that have ended",
+    "lanes": "runs that are held in memory",
+    "abandonedThreads": "threads of sync nodes that timed out and still run",
+    "paused": "1 while no messages are taken, since enough runs are held",
+    "trouble": "1 while a server does not answer",
+}
+"""Figures of now, as :meth:`WorkerProcess.describe` names them."""
+
 
 class WorkerProcess:
     """Runs workers one after the other until told to stop.

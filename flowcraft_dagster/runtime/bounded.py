@@ -42,7 +42,7 @@ class WorkReport:
     Attributes:
         seconds: how long it ran.
         jobs: messages it took from the queue.
-        counters: its figures, by name.
+        counters: its figures above 0, by name.
         left: messages that still wait.
         is_idle: whether it ended because nothing was left to do.
     """
@@ -83,7 +83,7 @@ async def work_within(worker: Worker, jobs: JobQueue, clock: Clock, bounds: Work
     return WorkReport(
         seconds=clock.monotonic() - began,
         jobs=worker.counters.get("messages", 0),
-        counters=dict(worker.counters),
+        counters={name: count for name, count in worker.counters.items() if count},
         left=await jobs.measure_lag(),
         is_idle=outcomes[1] is True,
     )

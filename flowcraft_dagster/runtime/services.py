@@ -25,6 +25,20 @@ from flowcraft_dagster.runtime.parking import ParkedRuns
 Isolate = Callable[[Execution], Awaitable[Outcome]]
 """Runs an execution alone in a process of its own; see ``runtime.isolation``."""
 
+COUNTERS = {
+    "messages": "messages that were taken from the queue",
+    "claims": "runs that were taken over, with their facts read",
+    "nodes": "nodes with code of yours that were executed; the attempts of one execution count once",
+    "commits": "commits that were applied",
+    "ownership_lost": "runs that another worker had taken over meanwhile",
+    "dead_letters": "messages that nobody could handle",
+    "stale_timers": "messages of timers whose run is gone",
+    "external_starts": "runs that another program had announced",
+    "listener_errors": "errors of event listeners",
+    "internal_errors": "errors of this package itself",
+}
+"""What a worker counts. All of them are there from the start, at 0: who watches a rate must see the first one, too."""
+
 
 @dataclass(frozen=True)
 class LaneServices:

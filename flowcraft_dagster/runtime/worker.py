@@ -34,7 +34,7 @@ from flowcraft_dagster.runtime.messages import JobMessage, decode_job
 from flowcraft_dagster.runtime.parking import ParkedRuns
 from flowcraft_dagster.runtime.redelivery import Redelivery
 from flowcraft_dagster.runtime.retention import RetentionService
-from flowcraft_dagster.runtime.services import LaneServices
+from flowcraft_dagster.runtime.services import COUNTERS, LaneServices
 from flowcraft_dagster.runtime.timers import TimerService
 from flowcraft_dagster.runtime.worker_parts import WorkerParts
 
@@ -58,7 +58,7 @@ class Worker:
     def __init__(self, parts: WorkerParts) -> None:
         self._parts = parts
         self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{parts.dice.getrandbits(48):012x}"
-        self.counters: dict[str, int] = {}
+        self.counters = dict.fromkeys(COUNTERS, 0)
         options, clock = parts.options, parts.clock
         availability = Availability(clock, 2.5 * options.heartbeat_seconds)
         self._heartbeat = Heartbeat(parts, self.worker_id, availability, self.describe_health)

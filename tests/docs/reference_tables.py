@@ -23,9 +23,12 @@ from flowcraft_dagster.backends.kafka.settings import RESERVED_OPTIONS, KafkaSet
 from flowcraft_dagster.backends.redis.settings import RedisSettings
 from flowcraft_dagster.blueprint import fields, lint, parse
 from flowcraft_dagster.blueprint.issues import CODES
+from flowcraft_dagster.cli.health_server import name_metric
 from flowcraft_dagster.cli.program import program
+from flowcraft_dagster.cli.worker_process import GAUGES
 from flowcraft_dagster.engine.expression import limits
 from flowcraft_dagster.runtime.options import RuntimeOptions
+from flowcraft_dagster.runtime.services import COUNTERS
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -196,6 +199,23 @@ def _explain_option(option: click.Option) -> str:
     return to_markdown((option.help or "") + more)
 
 
+def write_metrics_table() -> str:
+    """Every figure of a worker with its meaning."""
+    gauges = [(f"`{name_metric(name)}`", "gauge", text) for name, text in GAUGES.items()]
+    counters = [(f"`{name_metric(name, counts=True)}`", "counter", text) for name, text in COUNTERS.items()]
+    return write_table(["Metric", "Kind", "Meaning"], [*gauges, *counters])
+
+
+def write_error_advice() -> str:
+    """What each error says, and what to do."""
+    rows = []
+    for kind in list_errors():
+        if kind.template != "{reason}" or kind.hint_template:
+            message = "`" + to_markdown(kind.template).replace("`", "'") + "`"
+            rows.append((f"`{kind.__name__}`", message, to_markdown(kind.hint_template.replace("{near}", ""))))
+    return write_table(["Error", "Says", "What to do"], rows)
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "limits": write_limits,
     "runtime-options": write_runtime_options,
@@ -206,6 +226,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "redis-settings": lambda: write_model(RedisSettings, "REDIS"),
     "lint-codes": write_lint_codes,
     "error-tree": write_error_tree,
+    "error-advice": write_error_advice,
+    "metrics": write_metrics_table,
     "commands": write_commands,
 }
 """What each block is made of."""
