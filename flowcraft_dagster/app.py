@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import os
 import random
@@ -132,7 +131,9 @@ class Flowcraft:
             NodeNotRegistered: a node kind is missing.
             WaitTimeout: it took longer than ``timeout``.
         """
-        return asyncio.run(self.run_async(blueprint_id, context, timeout=timeout, options=options))
+        from flowcraft_dagster.local import run_interruptibly
+
+        return run_interruptibly(self.run_async(blueprint_id, context, timeout=timeout, options=options))
 
     async def run_async(
         self,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from types import TracebackType
-from typing import TYPE_CHECKING
+import signal
+import sys
+import threading
+from collections.abc import Coroutine
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flowcraft_dagster.errors import WaitTimeout
 from flowcraft_dagster.ports.clock import Clock
@@ -18,6 +22,47 @@ from flowcraft_dagster.wiring import make_backend
 
 if TYPE_CHECKING:
     from flowcraft_dagster.app import Flowcraft
+
+T = TypeVar("T")
+
+
+def run_interruptibly(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` in a new event loop; the first Ctrl-C cancels it, as ``asyncio.run`` does from Python 3.11 on.
+
+    Before, Ctrl-C is raised wherever the program is: in the code of a node it would be an error of that node.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted. A second Ctrl-C raises it at once, also in a node that holds the loop.
+    """
+    is_ours = threading.current_thread() is threading.main_thread()
+    if sys.version_info >= (3, 11) or not is_ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return asyncio.run(work)
+    presses = 0
+
+    async def guard() -> T:
+        task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+
+        def interrupt(number: int, frame: FrameType | None) -> None:
+            nonlocal presses
+            presses += 1
+            if presses > 1:
+                raise KeyboardInterrupt
+            task.cancel()
+            # The loop may sleep, and knows nothing of what a signal has done.
+            loop.call_soon_threadsafe(lambda: None)
+
+        signal.signal(signal.SIGINT, interrupt)
+        try:
+            return await task
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        return asyncio.run(guard())
+    except asyncio.CancelledError:
+        if presses:
+            raise KeyboardInterrupt from None
+        raise
 
 
 class LocalRuntime:

@@ -68,6 +68,7 @@ def run(
     """
     from flowcraft_dagster.app import Flowcraft, check_expression
     from flowcraft_dagster.blueprint import read_blueprint
+    from flowcraft_dagster.local import run_interruptibly
 
     blueprint = read_blueprint(file, check_expression=check_expression)
     app = find_app(target) or Flowcraft()
@@ -81,7 +82,7 @@ def run(
         app.listeners.append(_report_event)
     try:
         with keep_stdout_clean():
-            result = asyncio.run(_run(app, blueprint.id, context, timeout))
+            result = run_interruptibly(_run(app, blueprint.id, context, timeout))
     except WaitTimeout as late:
         advice = "It ended with this program: give it more time, or 'start' it with a worker."
         raise WaitTimeout(run_id=late.run_id, status=late.status, timeout_seconds=timeout, advice=advice) from None

@@ -14,8 +14,10 @@ import pytest
 from tests.acceptance.command_line import PATIENCE, ROOT, CommandLine, await_true
 
 SLOW = (
-    "import asyncio, sys, time\nfrom flowcraft_dagster import Flowcraft\napp = Flowcraft()\n"
+    "import asyncio, os, signal, sys, time\nfrom flowcraft_dagster import Flowcraft\napp = Flowcraft()\n"
     "@app.node('slow')\nasync def slow(ctx):\n    print('begun', file=sys.stderr, flush=True)\n"
+    "    await asyncio.sleep(600)\n"
+    "@app.node('pressed')\nasync def pressed(ctx):\n    os.kill(os.getpid(), signal.SIGINT)\n"
     "    await asyncio.sleep(600)\n"
     "@app.node('busy')\ndef busy(ctx):\n    print('begun', file=sys.stderr, flush=True)\n    time.sleep(600)\n"
 )
@@ -264,6 +266,27 @@ def test_ctrl_c_ends_a_run_in_memory_at_once(alone: CommandLine, tmp_path: Path,
     code, said, seconds = _interrupt(alone, *command, begun="begun", PYTHONPATH=path, FLOWCRAFT_DRAIN_SECONDS="40")
     assert (code, said.split()) == (130, ["begun", "interrupted"])
     assert seconds < 20, "it waited for a node whose result nobody will see"
+
+
+def test_ctrl_c_in_the_middle_of_a_node_is_no_error_of_the_node(alone: CommandLine, tmp_path: Path) -> None:
+    _write(tmp_path / "slow_app.py", SLOW)
+    path = f"{tmp_path}:{alone.environment['PYTHONPATH']}"
+    node = _one_node(tmp_path, "pressed")
+    outcome = alone("run", node, "--app", "slow_app:app", code=130, PYTHONPATH=path)
+    assert (outcome.out, outcome.err.split()) == ("", ["interrupted"])
+    program = (
+        f"from slow_app import app\napp.add_blueprint({str(node)!r})\n"
+        "try:\n    app.run('one')\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**alone.environment, "PYTHONPATH": path},
+        timeout=PATIENCE,
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
 def test_running_out_of_time_in_memory_ends_at_once_and_tells_the_truth(alone: CommandLine, tmp_path: Path) -> None:
