@@ -16,8 +16,9 @@ from flowcraft_dagster.orchestration.following import retried
 from flowcraft_dagster.orchestration.judgement import CheckLimits, Judgement, grade
 from flowcraft_dagster.orchestration.port_resources import FlowcraftCoordinationResource
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
-from flowcraft_dagster.orchestration.runtime_checks import QUEUE_ASSET, SERVERS_ASSET, WAITING_ASSET, WORKERS_ASSET
+from flowcraft_dagster.orchestration.runtime_checks import QUEUE_ASSET, SERVERS_ASSET, WORKERS_ASSET
 from flowcraft_dagster.orchestration.translator import RUNTIME_GROUP, make_runtime_key
+from flowcraft_dagster.orchestration.waiting_check import WAITING_ASSET
 from flowcraft_dagster.runtime.reconciler import ReconciliationStats
 
 OP_NAME: Final = "reconcile_flowcraft_runs_op"

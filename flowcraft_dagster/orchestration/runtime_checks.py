@@ -1,16 +1,14 @@
-"""Checks of what runs the workflows: servers, workers, queue, dead letters, and runs that wait for an answer."""
+"""Checks of what runs the workflows: servers, workers, queue and dead letters; with that of runs that wait."""
 
 # No `from __future__ import annotations`: Dagster reads the types of op parameters when the op is defined.
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any, Final
 
 import dagster as dg
 from dagster import AssetCheckExecutionContext
 
-from flowcraft_dagster.errors import RunError, one_line
-from flowcraft_dagster.orchestration.figures import show_time, tabulate
+from flowcraft_dagster.errors import one_line
+from flowcraft_dagster.orchestration.figures import tabulate
 from flowcraft_dagster.orchestration.following import retried
 from flowcraft_dagster.orchestration.judgement import CheckLimits, Judgement, grade
 from flowcraft_dagster.orchestration.port_resources import (
@@ -22,22 +20,16 @@ from flowcraft_dagster.orchestration.port_resources import (
 from flowcraft_dagster.orchestration.presenter import Presenter
 from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.orchestration.translator import RUNTIME_GROUP, make_runtime_key
+from flowcraft_dagster.orchestration.waiting_check import WAITING_ASSET, judge_waiting
 from flowcraft_dagster.orchestration.worker_resource import FlowcraftWorkerResource
-from flowcraft_dagster.ports.records import AWAITING, RunQuery
-from flowcraft_dagster.runtime.blocking_client import Client
-from flowcraft_dagster.runtime.result import OpenWait
-from flowcraft_dagster.runtime.waits import ANSWERABLE
 
 SERVERS_ASSET: Final = make_runtime_key("servers")
 WORKERS_ASSET: Final = make_runtime_key("workers")
 QUEUE_ASSET: Final = make_runtime_key("job_queue")
-WAITING_ASSET: Final = make_runtime_key("waiting_runs")
 SERVERS_CHECK: Final = "servers_answer"
 DAY_SECONDS: Final = 86_400.0
 MOST_NAMED: Final = 5
 MOST_LISTED: Final = 100
-MOST_WAITING: Final = 10_000
-MOST_WAITS_READ: Final = 100
 
 
 def build_runtime_specs() -> list[dg.AssetSpec]:
@@ -201,48 +193,6 @@ def judge_letters(queue: FlowcraftQueueResource, presenter: Presenter, limits: C
     )
 
 
-def judge_waiting(client: Client, limits: CheckLimits) -> Judgement:
-    """Whether no run has waited long for an answer; lists what is waited for. Raises InfrastructureError."""
-    query = RunQuery(statuses=frozenset({AWAITING}), with_children=True, limit=MOST_WAITING)
-    # Those that have waited longest: the listing has the latest first.
-    headers = client.runs(query)[::-1]
-    waits: list[OpenWait] = []
-    for header in headers[:MOST_WAITS_READ]:
-        # It may have gone on meanwhile.
-        with suppress(RunError):
-            found = client.waiting(header.run_id)
-            # Those of its child runs are listed with them: run and node are what an answer has to name.
-            waits += [wait for wait in found if wait.run_id == header.run_id]
-    now = time.time()
-    # A run that sleeps for a month waits for nobody.
-    asking = sorted((wait for wait in waits if wait.kind in ANSWERABLE), key=lambda wait: wait.since)
-    late = [wait for wait in asking if now - wait.since > limits.warn_waiting_seconds]
-    longest = now - asking[0].since if asking else 0.0
-    named = "; ".join(f"run {wait.run_id}, node '{one_line(wait.activation)}'" for wait in late[:MOST_NAMED])
-    rows = [
-        {
-            "run": wait.run_id,
-            "node": wait.activation,
-            "kind": wait.kind,
-            "for": _name_event(wait),
-            "since": show_time(wait.since),
-        }
-        for wait in sorted(waits, key=lambda wait: wait.since)[:MOST_LISTED]
-    ]
-    return Judgement(
-        key=WAITING_ASSET,
-        check_name="nobody_waits_long",
-        passed=not late,
-        description=f"{len(headers)} runs wait" + (f"; longest for an answer: {named}" if late else ""),
-        severity=grade(longest > limits.error_waiting_seconds),
-        metadata={
-            "waiting": len(headers),
-            "longest_wait_seconds": round(longest, 1),
-            "waits": tabulate(dict.fromkeys(("run", "node", "kind", "for", "since"), "string"), rows),
-        },
-    )
-
-
 def _report(context: AssetCheckExecutionContext, judgements: list[Judgement]) -> Iterator[dg.AssetCheckResult]:
     """The figures of each asset as one observation, so that the UI plots them, and the checks."""
     for key in dict.fromkeys(judgement.key for judgement in judgements):
@@ -252,10 +202,3 @@ def _report(context: AssetCheckExecutionContext, judgements: list[Judgement]) ->
         context.op_execution_context.log_event(dg.AssetObservation(asset_key=key, metadata=figures))
     for judgement in judgements:
         yield judgement.to_result()
-
-
-def _name_event(wait: OpenWait) -> str:
-    """What a wait waits for: the name of its event, or the moment when it ends."""
-    if "wakeAt" in wait.details:
-        return show_time(wait.details["wakeAt"])
-    return one_line(str(wait.details.get("eventName") or ""))

@@ -7,8 +7,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from flowcraft_dagster import StartRequest
 from flowcraft_dagster.app import Flowcraft
-from flowcraft_dagster.errors import StoreUnavailable
+from flowcraft_dagster.errors import StoreAccessDenied, StoreUnavailable
 from flowcraft_dagster.orchestration.blueprint_checks import judge_blueprint, judge_runs
 from flowcraft_dagster.orchestration.catalogue import build_catalogue
 from flowcraft_dagster.orchestration.judgement import CheckLimits, Judgement
@@ -17,10 +18,10 @@ from flowcraft_dagster.orchestration.runtime_checks import (
     judge_lag,
     judge_letters,
     judge_servers,
-    judge_waiting,
     judge_workers,
 )
 from flowcraft_dagster.orchestration.translator import FlowcraftDagsterTranslator
+from flowcraft_dagster.orchestration.waiting_check import judge_waiting
 from flowcraft_dagster.ports.records import DeadLetter
 from tests.dagster.conftest import Site, WorkerThread
 
@@ -165,13 +166,41 @@ def test_a_run_that_sleeps_waits_for_nobody(site: Site, worker: WorkerThread) ->
 def test_of_many_runs_that_wait_the_longest_are_looked_at(
     site: Site, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flowcraft_dagster.orchestration.runtime_checks.MOST_WAITS_READ", 1)
+    monkeypatch.setattr("flowcraft_dagster.orchestration.waiting_check.MOST_WAITS_READ", 1)
     first, second = (site.client.start("waits", {"n": n}) for n in range(2))
     for run_id in (first, second):
         site.client.wait_for_pause(run_id, 20)
     (oldest, *_) = sorted(site.client.runs(), key=lambda header: header.updated_at)
 
     assert oldest.run_id in judge_waiting(site.client, CheckLimits(warn_waiting_seconds=-1.0)).description
+
+
+def test_runs_that_wait_are_counted_page_by_page(
+    site: Site, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowcraft_dagster.orchestration.waiting_check.PAGE", 2)
+    run_ids = site.client.start_many([StartRequest("waits", {"n": n}) for n in range(7)])
+    for run_id in run_ids:
+        site.client.wait_for_pause(run_id, 20)
+    judgement = judge_waiting(site.client, CheckLimits())
+
+    assert (judgement.description, judgement.metadata["waiting"]) == ("7 runs wait", 7)
+
+
+def test_who_may_only_read_is_told_of_those_that_a_listing_has(
+    site: Site, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = site.client.start("waits", {"n": 1})
+    site.client.wait_for_pause(run_id, 20)
+
+    async def refuse(cursor: str | None, limit: int) -> Any:
+        raise StoreAccessDenied("no right to modify", store="test")
+
+    monkeypatch.setattr(site.connection.backend.index, "scan_live_runs", refuse)
+    judgement = judge_waiting(site.client, CheckLimits())
+
+    assert judgement.description == "at least 1 runs wait"
+    assert [wait.data["run"] for wait in judgement.metadata["waits"].records] == [run_id]
 
 
 def test_a_wait_in_a_sub_flow_is_listed_as_an_answer_names_it(site: Site, worker: WorkerThread) -> None:

@@ -109,7 +109,8 @@ def test_a_pass_that_failed_is_repeated(site: Site, monkeypatch: pytest.MonkeyPa
     result = reconcile(site)
 
     assert result.success
-    assert len(calls) == 2
+    # The one that failed, the repeated one, and that of the check of waiting runs.
+    assert len(calls) == 3
     # The pass that failed gave its lease back.
     assert figures_of(site)["scanned"] == 0
 
