@@ -29,7 +29,10 @@ from flowcraft_dagster.ports.records import COMPLETED
 class BlueprintRunConfig(dg.Config):
     """How a blueprint's asset is materialized."""
 
-    context: dict[str, Any] = Field(default={}, description="Initial context of the run, JSON.")
+    context: dict[str, Any] = Field(
+        default={},
+        description="Initial context of the run, JSON. It is stored as it is: name secrets, never give them.",
+    )
     run_id: str = Field(
         default="",
         description="Id of the run, 1 to 200 printable characters; the same id is the same run. Empty: made of the"

@@ -57,7 +57,10 @@ class StartFlowcraftRunsConfig(dg.Config):
         description="A blueprint that is not in the list, since it came after the location was loaded; goes before"
         " blueprint_id.",
     )
-    context: dict[str, Any] = Field(default={}, description="Initial context of the run, JSON.")
+    context: dict[str, Any] = Field(
+        default={},
+        description="Initial context of the run, JSON. It is stored as it is: name secrets, never give them.",
+    )
     contexts: list[dict[str, Any]] = Field(default=[], description="Contexts of a batch: one run each.")
     contexts_file: str = Field(
         default="", description="A file of contexts, a JSON object a line, where the code location runs: one run each."

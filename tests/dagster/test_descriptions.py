@@ -14,9 +14,11 @@ from flowcraft_dagster import (
     KafkaJobQueueResource,
     RedisCoordinationResource,
 )
+from flowcraft_dagster.orchestration.blueprint_assets import BlueprintRunConfig
 from flowcraft_dagster.orchestration.definitions import build_flowcraft_definitions
 from flowcraft_dagster.orchestration.resource_set import build_flowcraft_resources
 from flowcraft_dagster.orchestration.runtime_checks import list_runtime_checks
+from flowcraft_dagster.orchestration.start_job import StartFlowcraftRunsConfig
 from tests.dagster.conftest import SAMPLE_APP
 
 
@@ -71,3 +73,11 @@ def test_checks_say_when_they_fail() -> None:
     assert about["nobody_waits_long"] == (
         "No run waits long for an answer. A warning after 0.5 days, an error after 7 days."
     )
+
+
+@pytest.mark.parametrize("config", [StartFlowcraftRunsConfig, BlueprintRunConfig])
+def test_who_types_a_context_is_told_that_it_is_stored(config: type[dg.Config]) -> None:
+    fields = config.to_fields_dict()
+
+    assert "It is stored as it is: name secrets, never give them." in str(fields["context"].description)
+    assert [name for name, given in fields.items() if not given.description] == []
