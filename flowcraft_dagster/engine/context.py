@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from flowcraft_dagster.engine.json_codec import decode
@@ -11,6 +12,7 @@ from flowcraft_dagster.engine.values import UNDEFINED
 OUTPUT_PREFIX = "_outputs."
 INPUT_PREFIX = "_inputs."
 CATCH_ERROR = "_catch_error"
+_FEW_VERSIONS = 8
 
 
 class Stored:
@@ -42,7 +44,7 @@ class VersionedContext:
         self._values: dict[str, list[tuple[int, Stored | None]]] = {
             key: [(0, value)] for key, value in initial.items()
         }
-        self._pins = 0
+        self._pins: dict[int, int] = {}
 
     def write(self, key: str, version: int, value: Stored | None) -> None:
         """Set ``key`` as of ``version``; None removes it."""
@@ -51,6 +53,8 @@ class VersionedContext:
             self._values[key] = [(version, value)]
         elif self._pins or versions[-1][0] == version:
             versions.append((version, value))
+            if len(versions) > 2 * len(self._pins) + _FEW_VERSIONS:
+                self._prune(versions)
         elif value is None:
             # Deleting and setting again moves a key to the end, as in a JavaScript map.
             del self._values[key]
@@ -70,13 +74,25 @@ class VersionedContext:
         """Keys with a value as of ``version``."""
         return (key for key in list(self._values) if self.read(key, version) is not None)
 
-    def pin(self) -> None:
-        """Keep older versions from now on: a snapshot is in use."""
-        self._pins += 1
+    def pin(self, version: int) -> None:
+        """Keep what was there at ``version`` from now on: a snapshot is in use."""
+        self._pins[version] = self._pins.get(version, 0) + 1
 
-    def unpin(self) -> None:
-        """A snapshot is no longer in use."""
-        self._pins -= 1
+    def unpin(self, version: int) -> None:
+        """A snapshot of ``version`` is no longer in use."""
+        left = self._pins[version] - 1
+        if left:
+            self._pins[version] = left
+        else:
+            del self._pins[version]
+
+    def _prune(self, versions: list[tuple[int, Stored | None]]) -> None:
+        """Drop what nobody sees: a node that takes long must not keep all that a loop beside it has written since."""
+        versions[:] = [
+            here
+            for here, after in pairwise(versions)
+            if any(here[0] <= pin < after[0] for pin in self._pins)
+        ] + versions[-1:]
 
 
 class Snapshot:

@@ -278,10 +278,11 @@ class RunLane:
             self._missing = missing
             return
         if isinstance(started, Execution):
-            run.state.context.pin()
+            version = run.state.version
+            run.state.context.pin(version)
             task = asyncio.get_running_loop().create_task(self._execute(started))
             self._running[activation.key] = started, task
-            task.add_done_callback(partial(self._note_end, run, started, now))
+            task.add_done_callback(partial(self._note_end, run, version, started, now))
         else:
             self._ended.append((activation, started, now))
 
@@ -299,9 +300,11 @@ class RunLane:
         await pass_point(FaultPoint.AFTER_EXECUTE)
         return outcome
 
-    def _note_end(self, run: OwnedRun, execution: Execution, started_at: float, task: asyncio.Task[Outcome]) -> None:
+    def _note_end(
+        self, run: OwnedRun, version: int, execution: Execution, started_at: float, task: asyncio.Task[Outcome]
+    ) -> None:
         activation = execution.activation
-        run.state.context.unpin()
+        run.state.context.unpin(version)
         self._running.pop(activation.key, None)
         if task.cancelled():
             if execution.interruption.is_requested:
