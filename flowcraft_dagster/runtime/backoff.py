@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -25,10 +24,12 @@ class _Streak:
     Attributes:
         failures: how many so far.
         calls: how many calls have failed and are not over.
+        trouble: what the last one met.
     """
 
     failures: int = 0
     calls: int = 0
+    trouble: str = ""
 
 
 class Patience:
@@ -60,8 +61,12 @@ class Patience:
         self._on_news = on_news
         self._told = 0
         self._telling = asyncio.Lock()
-        self._streaks: defaultdict[str, _Streak] = defaultdict(_Streak)
-        self.trouble: str | None = None
+        self._streaks: dict[str, _Streak] = {}
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps a call from going on now; of several kinds, the one that has had trouble last."""
+        return next((streak.trouble for streak in reversed(self._streaks.values())), None)
 
     async def insist(self, what: str, call: Callable[[], Awaitable[T]], server: Server = "store") -> T:
         """Await ``call()`` until it raises no InfrastructureError.
@@ -82,15 +87,12 @@ class Patience:
                     result = await call()
                 except InfrastructureError as error:
                     failures += 1
-                    self.trouble = f"{what}: {error}"
                     self._availability.note_failure(server)
                     self._note_failure(what, error, is_first=failures == 1)
                     pause = min(self._max, self._base * 2 ** min(failures - 1, 16))
                     await self._clock.sleep(pause * (0.5 + self._dice.random()))
                 else:
                     self._availability.note_answer(server, asked_at)
-                    if failures:
-                        self.trouble = None
                     break
         finally:
             if failures:
@@ -99,7 +101,9 @@ class Patience:
         return result
 
     def _note_failure(self, what: str, error: InfrastructureError, *, is_first: bool) -> None:
-        streak = self._streaks[what]
+        streak = self._streaks.pop(what, None) or _Streak()
+        self._streaks[what] = streak
+        streak.trouble = f"{what}: {error}"
         streak.calls += is_first
         streak.failures += 1
         # One line at the first failure and then ever more rarely, not one per run and attempt.

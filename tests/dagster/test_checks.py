@@ -23,6 +23,7 @@ from flowcraft_dagster.orchestration.runtime_checks import (
 from flowcraft_dagster.orchestration.translator import FlowcraftDagsterTranslator
 from flowcraft_dagster.orchestration.waiting_check import judge_waiting
 from flowcraft_dagster.ports.records import DeadLetter
+from flowcraft_dagster.runtime.backoff import Patience
 from tests.dagster.conftest import Site, WorkerThread
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
@@ -76,8 +77,10 @@ def test_workers_are_counted(
     assert judgement.description.startswith("1 workers alive, ")
 
 
-def test_a_worker_says_what_troubles_it(site: Site, worker: WorkerThread) -> None:
-    worker.worker._patience.trouble = "publish: no route to host"
+def test_a_worker_says_what_troubles_it(
+    site: Site, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Patience, "trouble", "publish: no route to host")
     worker.call(worker.worker._heartbeat.record("alive"))
     judgement = judge_workers(site.resources["flowcraft_worker"], CheckLimits())
 

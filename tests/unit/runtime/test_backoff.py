@@ -1,4 +1,4 @@
-"""An outage pauses everything, and fills no log."""
+"""What a worker says of an outage: enough, and not more; it pauses everything and fills no log."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import random
 
 import pytest
 
-from flowcraft_dagster.errors import StoreUnavailable
+from flowcraft_dagster.errors import QueueUnavailable, StoreUnavailable
 from flowcraft_dagster.runtime.backoff import Patience
+from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.testing.simulation import SimulatedClock, run_simulated
 
 CALLS = 128
@@ -65,3 +66,50 @@ def test_the_next_outage_is_told_anew(caplog: pytest.LogCaptureFixture) -> None:
     run_simulated(main)
     firsts = [record for record in caplog.records if "commit failed 1 time(s)" in record.getMessage()]
     assert len(firsts) == 2
+
+
+class Servers:
+    """A store and a queue, each of which may be away."""
+
+    def __init__(self) -> None:
+        self.away = {"store", "queue"}
+        self.refused = asyncio.Event()
+
+    async def store(self) -> str:
+        if "store" in self.away:
+            self.refused.set()
+            raise StoreUnavailable("gone", store="one")
+        return "stored"
+
+    async def queue(self) -> str:
+        if "queue" in self.away:
+            self.refused.set()
+            raise QueueUnavailable("gone", queue="one")
+        return "sent"
+
+
+async def test_trouble_ends_with_the_call_that_had_it() -> None:
+    servers, patience = Servers(), Patience(SystemClock(), random.Random(1), 0.01, 0.01)
+    storing = asyncio.ensure_future(patience.insist("commit", servers.store))
+    await asyncio.wait_for(servers.refused.wait(), 10)
+    assert patience.trouble == "commit: state store one is away: gone"
+    # Its run goes to another worker, while the store is still away.
+    storing.cancel()
+    await asyncio.wait({storing})
+    assert patience.trouble is None
+
+
+async def test_one_server_that_is_back_does_not_hide_that_another_is_away() -> None:
+    servers, patience = Servers(), Patience(SystemClock(), random.Random(1), 0.01, 60.0)
+    sending = asyncio.ensure_future(patience.insist("send", servers.queue, "queue"))
+    await asyncio.wait_for(servers.refused.wait(), 10)
+    assert "send" in (patience.trouble or "")
+    servers.refused.clear()
+    storing = asyncio.ensure_future(patience.insist("commit", servers.store))
+    await asyncio.wait_for(servers.refused.wait(), 10)
+    servers.away = {"queue"}
+    assert await asyncio.wait_for(storing, 10) == "stored"
+    assert "send" in (patience.trouble or "")
+    servers.away = set()
+    assert await asyncio.wait_for(sending, 60) == "sent"
+    assert patience.trouble is None
