@@ -63,6 +63,15 @@ class Availability:
             self._failing[server] = self._answered_at.get(server, self._began_at)
             self.changes += 1
 
+    def note_given_up(self, server: Server) -> None:
+        """Nobody asks the server any more: it was away up to now, as far as is known.
+
+        Whoever asks in vain later finds it away since it answered last.
+        """
+        since = self._failing.pop(server, None)
+        if since is not None:
+            self._add(since, self._clock.now())
+
     @property
     def has_stood_still(self) -> bool:
         """Whether the process has just gone on after a pause in which it did not beat."""

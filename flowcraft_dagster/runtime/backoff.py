@@ -22,11 +22,13 @@ class _Streak:
     """Failures of one kind of call, from the first one until every call that has failed is over.
 
     Attributes:
+        server: who does not answer.
         failures: how many so far.
         calls: how many calls have failed and are not over.
         trouble: what the last one met.
     """
 
+    server: Server
     failures: int = 0
     calls: int = 0
     trouble: str = ""
@@ -88,7 +90,7 @@ class Patience:
                 except InfrastructureError as error:
                     failures += 1
                     self._availability.note_failure(server)
-                    self._note_failure(what, error, is_first=failures == 1)
+                    self._note_failure(what, server, error, is_first=failures == 1)
                     pause = min(self._max, self._base * 2 ** min(failures - 1, 16))
                     await self._clock.sleep(pause * (0.5 + self._dice.random()))
                 else:
@@ -97,11 +99,14 @@ class Patience:
         finally:
             if failures:
                 self._note_end(what)
+                # Only a call that was given up leaves it failing.
+                if all(streak.server != server for streak in self._streaks.values()):
+                    self._availability.note_given_up(server)
         await self.tell()
         return result
 
-    def _note_failure(self, what: str, error: InfrastructureError, *, is_first: bool) -> None:
-        streak = self._streaks.pop(what, None) or _Streak()
+    def _note_failure(self, what: str, server: Server, error: InfrastructureError, *, is_first: bool) -> None:
+        streak = self._streaks.pop(what, None) or _Streak(server)
         self._streaks[what] = streak
         streak.trouble = f"{what}: {error}"
         streak.calls += is_first

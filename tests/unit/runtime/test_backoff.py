@@ -9,6 +9,7 @@ import random
 import pytest
 
 from flowcraft_dagster.errors import QueueUnavailable, StoreUnavailable
+from flowcraft_dagster.runtime.availability import Availability
 from flowcraft_dagster.runtime.backoff import Patience
 from flowcraft_dagster.runtime.system_clock import SystemClock
 from flowcraft_dagster.testing.simulation import SimulatedClock, run_simulated
@@ -68,6 +69,16 @@ def test_the_next_outage_is_told_anew(caplog: pytest.LogCaptureFixture) -> None:
     assert len(firsts) == 2
 
 
+class TellingClock(SystemClock):
+    """The time of day is what a test says; sleeping takes its time."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def now(self) -> float:
+        return self.time
+
+
 class Servers:
     """A store and a queue, each of which may be away."""
 
@@ -97,6 +108,27 @@ async def test_trouble_ends_with_the_call_that_had_it() -> None:
     storing.cancel()
     await asyncio.wait({storing})
     assert patience.trouble is None
+
+
+async def test_an_outage_is_known_no_longer_than_somebody_asks() -> None:
+    clock = TellingClock()
+    availability = Availability(clock, 1e9)
+    servers, patience = Servers(), Patience(clock, random.Random(1), 0.01, 0.01, availability)
+    clock.time = 110.0
+    asking = [asyncio.ensure_future(patience.insist("isolate", servers.store, "processes")) for _ in range(2)]
+    await asyncio.wait_for(servers.refused.wait(), 10)
+    await asyncio.sleep(0)
+    for task, until in zip(asking, (120.0, 130.0), strict=True):
+        # The first one gives up while the other still asks.
+        clock.time = until
+        assert availability.list_outages() == [(100.0, until)]
+        task.cancel()
+        await asyncio.wait({task})
+    clock.time = 1000.0
+    assert availability.list_outages() == [(100.0, 130.0)]
+    # Asked again it is away still, and nobody knows of an answer in between.
+    availability.note_failure("processes")
+    assert availability.list_outages() == [(100.0, 1000.0)]
 
 
 async def test_one_server_that_is_back_does_not_hide_that_another_is_away() -> None:
