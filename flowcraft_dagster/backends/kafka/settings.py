@@ -183,6 +183,8 @@ class KafkaSettings(BaseModel):
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 1000,
             "socket.keepalive.enable": True,
+            # Five minutes by default: so long nobody would read what other programs send to partitions that were added.
+            "topic.metadata.refresh.interval.ms": 30_000,
         }
         if self.is_encrypted:
             config["ssl.endpoint.identification.algorithm"] = "https" if self.tls_check_hostname else "none"

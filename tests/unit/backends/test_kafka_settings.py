@@ -55,6 +55,9 @@ def test_the_promises_stand_in_the_options() -> None:
     assert settings.as_reader()["auto.offset.reset"] == "error"
     # Every piece of a topic would wait for it; half a second by default.
     assert settings.as_reader()["fetch.wait.max.ms"] <= 50
+    # Runs in partitions that were added wait until a worker hears of them.
+    for config in (producer, consumer):
+        assert config["topic.metadata.refresh.interval.ms"] <= 30_000
     assert "group.instance.id" not in KafkaSettings(static_membership=False).as_consumer("host-1")
 
 
