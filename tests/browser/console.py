@@ -75,6 +75,8 @@ class Console:
             self.page.keyboard.press("Control+A")
             self.page.keyboard.insert_text(text)
             expect(self.page.get_by_text("No errors")).to_be_visible()
+            # On a busy machine that takes a while, in which the editor may change once more.
+            expect(self.page.get_by_role("button", name="Launch Run")).to_be_enabled()
             # The offered config comes a moment after the editor and replaces what was written before; it is there
             # once a config has been looked at.
             return f'"{job}_op"' in editor.inner_text() or None
