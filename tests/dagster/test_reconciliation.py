@@ -94,6 +94,36 @@ def test_another_pass_under_way_leaves_nothing_to_do(site: Site) -> None:
     assert figures_of(site)["scanned"] == 0
 
 
+def test_a_pass_that_is_not_made_says_nothing_of_stalled_runs(site: Site) -> None:
+    connection = site.connection
+    assert connection.call(connection.backend.coordination.acquire_lease(LEASE, "somebody", LEASE_SECONDS))
+    result = reconcile(site)
+    connection.call(connection.backend.coordination.release_lease(LEASE, "somebody"))
+
+    # The check stays as the last pass has left it.
+    assert result.success
+    assert "no_stalled_runs" not in checks_of(result)
+
+
+@pytest.mark.parametrize("only_check", [True, False])
+def test_asset_and_check_are_executed_together_or_alone(site: Site, only_check: bool) -> None:
+    selection = (
+        dg.AssetSelection.checks(dg.AssetCheckKey(RECONCILIATION_KEY, "no_stalled_runs"))
+        if only_check
+        else dg.AssetSelection.assets(RECONCILIATION_KEY).without_checks()
+    )
+    job = dg.define_asset_job("some", selection=selection).resolve(
+        asset_graph=site.definitions.resolve_asset_graph()
+    )
+    resources = site.resources
+    result = job.execute_in_process(instance=site.instance, resources=resources)
+
+    assert result.success
+    assert [event.passed for event in result.get_asset_check_evaluations()] == ([True] if only_check else [])
+    assert len(result.get_asset_materialization_events()) == (0 if only_check else 1)
+    assert len(result.get_asset_observation_events()) == (1 if only_check else 0)
+
+
 def test_a_pass_that_failed_is_repeated(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     scan = site.connection.backend.index.scan_live_runs
     calls = []
