@@ -256,8 +256,8 @@ def _write_description(props: FlowcraftBlueprintProps) -> str:
     title, description = (
         text.strip() if isinstance(text, str) else "" for text in map(metadata.get, ("title", "description"))
     )
-    title = one_line(title)
-    parts = [f"{title.rstrip('.')}. {description}" if title and description else title or description]
+    sentence = one_line(title) + ("." if title and title[-1] not in ".!?" else "")
+    parts = [" ".join(part for part in (sentence, description) if part)]
     parts.append(f"Runs of the blueprint `{one_line(props.blueprint.id)}`. *Materialize* starts one and records it.")
     return "\n\n".join(part for part in (*parts, props.picture) if part)
 

@@ -51,7 +51,7 @@ def test_what_is_scaffolded_loads_and_its_blueprint_runs(sandbox: DefsFolderSand
     with sandbox.load_component_and_build_defs(defs_path=path) as (_, definitions):
         dg.Definitions.validate_loadable(definitions)
         spec = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}["flowcraft/hello"]
-        assert "**Hello**" in (spec.description or "")
+        assert (spec.description or "").startswith("Hello.\n\nRuns of the blueprint")
         job = definitions.resolve_job_def("start_flowcraft_runs")
         assert job.run_config == {
             "ops": {
