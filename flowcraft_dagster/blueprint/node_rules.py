@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from flowcraft_dagster.blueprint.durations import read_duration
 from flowcraft_dagster.blueprint.elements import name_edge
 from flowcraft_dagster.blueprint.fields import shorten
 from flowcraft_dagster.blueprint.issues import LintIssue, make_issue
@@ -24,8 +23,6 @@ _WITHOUT_ACTION: Final = frozenset({"sleep", "subflow", "batch-scatter", "batch-
 _RESERVED_IDS: Final = frozenset({"context", "result", "input", "blueprintId", "blueprintVersion"})
 
 _LITERALS: Final = frozenset({"undefined", "null", "true", "false", "NaN", "Infinity"})
-
-_DURATION: Final = re.compile(r"[0-9]+[smhd]")
 
 
 def check_implementations(subject: LintSubject) -> Iterator[LintIssue]:
@@ -86,7 +83,7 @@ def check_settings(subject: LintSubject) -> Iterator[LintIssue]:
     for node in subject.blueprint.nodes:
         if node.id.startswith("_") or node.id in _RESERVED_IDS:
             yield make_issue("RESERVED_NODE_ID", f"node id '{node.id}' is a reserved name", node.id)
-        if node.kind == "sleep" and not _is_duration(node.params.get("duration")):
+        if node.kind == "sleep" and read_duration(node.params.get("duration")) is None:
             yield make_issue("INVALID_SLEEP_DURATION", f"sleep '{node.id}' has no duration that can be read", node.id)
         if node.config.max_retries < 1:
             message = f"node '{node.id}' has maxRetries {node.config.max_retries} and would never be tried"
@@ -164,12 +161,6 @@ def _calls(child: str, wanted: str, known: dict[str, Blueprint]) -> bool:
         seen |= called
         pending += called
     return False
-
-
-def _is_duration(value: Any) -> bool:
-    if isinstance(value, str):
-        return _DURATION.fullmatch(value) is not None
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
 def _never_returns(kind: str | None, edge: EdgeSpec) -> bool:

@@ -6,11 +6,11 @@ Each is a pure function of the blueprint, the context and the time: it either is
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flowcraft_dagster.blueprint.durations import LONGEST_SECONDS, read_duration
 from flowcraft_dagster.blueprint.model import Blueprint, NodeSpec
 from flowcraft_dagster.engine.activation import Activation
 from flowcraft_dagster.engine.context import INPUT_PREFIX, OUTPUT_PREFIX, Snapshot, Stored
@@ -22,9 +22,6 @@ from flowcraft_dagster.engine.outcome import Done, Waiting
 from flowcraft_dagster.engine.plan import find_starts, make_plan
 from flowcraft_dagster.engine.routing import Aftermath, ConditionScope, Report, evaluate_condition
 from flowcraft_dagster.errors import FatalNodeError, LoopLimitExceeded, NodeError
-
-_DURATION = re.compile(r"([0-9]+)([smhd])")
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +79,19 @@ def _start_sleep(start: BuiltInStart) -> Waiting:
 
 
 def parse_duration(duration: Any, node_id: str) -> float:
-    """Seconds of a ``duration``: a number of milliseconds, or text such as ``5m`` with s, m, h or d.
+    """Seconds of a ``duration``.
 
     Raises:
-        NodeError: it is neither, or negative.
+        NodeError: it cannot be read.
     """
-    if isinstance(duration, (int, float)) and not isinstance(duration, bool) and 0 <= duration < float("inf"):
-        return duration / 1000
-    match = _DURATION.fullmatch(duration) if isinstance(duration, str) else None
-    if match is None:
-        raise NodeError(f"node '{node_id}': duration {duration!r} is neither milliseconds nor text like '30s' or '5m'")
-    return float(int(match.group(1)) * _UNIT_SECONDS[match.group(2)])
+    seconds = read_duration(duration)
+    if seconds is None:
+        shown = repr(duration) if len(repr(duration)) <= 40 else f"{repr(duration)[:40]}..."
+        raise NodeError(
+            f"node '{node_id}': duration {shown} cannot be used; give milliseconds, or text like '30s' or '5m', "
+            "and a hundred years at most"
+        )
+    return seconds
 
 
 def _start_subflow(start: BuiltInStart) -> Waiting:
@@ -117,7 +116,7 @@ def _start_subflow(start: BuiltInStart) -> Waiting:
         "blueprintHash": blueprint.content_hash,
     }
     if start.node.config.timeout is not None:
-        details["wakeAt"] = start.now + start.node.config.timeout / 1000
+        details["wakeAt"] = start.now + min(start.node.config.timeout / 1000, LONGEST_SECONDS)
     return Waiting(
         "subflow",
         details,

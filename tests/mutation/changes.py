@@ -368,7 +368,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "waiting.sleep.output": (Change(SIGNALS + "_look_at", "Done(output=opened.value)", "Done()"),),
     "waiting.sleep.duration": (
         Change(
-            BUILT_IN + "parse_duration", "if match is None:", "if match is None:\n        return 0.0\n    if False:"
+            BUILT_IN + "parse_duration", "if seconds is None:", "if seconds is None:\n        return 0.0\n    if False:"
         ),
     ),
     "waiting.sleep.together": (

@@ -222,6 +222,10 @@ FOUND: dict[str, tuple[Blueprint, list[tuple[str, str | None, str | None]]]] = {
         [("RESERVED_SUBFLOW_OUTPUT", "a", None)],
     ),
     "sleep without duration": (make({"a": "sleep"}, []), [("INVALID_SLEEP_DURATION", "a", None)]),
+    "sleep of more than a hundred years": (
+        make({"a": {"uses": "sleep", "params": {"duration": "99999999999d"}}}, []),
+        [("INVALID_SLEEP_DURATION", "a", None)],
+    ),
     "no attempts": (make({"a": {"config": {"maxRetries": 0}}}, []), [("NO_ATTEMPTS", "a", None)]),
     "loop without condition": (
         make({"s": "echo", "l": loop(None), "a": "echo", "z": "echo"}, ["s l", "l a continue", "a l", "l z break"]),

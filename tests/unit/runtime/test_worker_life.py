@@ -230,6 +230,17 @@ def test_a_reason_is_text_that_every_store_can_hold() -> None:
     play(app, story)
 
 
+@pytest.mark.parametrize("duration", [f"1{'0' * 400}d", "9" * 5000 + "s", "99999999d", 2**64 - 1])
+def test_a_sleep_that_would_never_end_fails(duration: Any) -> None:
+    async def story(cluster: SimulatedCluster) -> None:
+        await cluster.client.start(StartRequest("main", {}, "run"))
+        result = await cluster.client.wait("run", 60)
+        assert (result.status, [error.type for error in result.errors]) == ("failed", ["NodeError"])
+        assert cluster.processes[0].worker.counters.get("internal_errors", 0) == 0
+
+    play(make_app(flow(node("n", "sleep", duration=duration))), story)
+
+
 def test_nothing_of_a_lost_partition_goes_on_though_nobody_waited_for_it() -> None:
     async def story(cluster: SimulatedCluster) -> None:
         await cluster.client.start(StartRequest("main", {}, "run"))
