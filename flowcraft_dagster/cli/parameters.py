@@ -6,18 +6,15 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from flowcraft_dagster.engine.json_codec import decode_strictly
 from flowcraft_dagster.errors import SizeLimitExceeded, one_line
 from flowcraft_dagster.runtime.messages import is_run_id
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
     _Type = click.ParamType[Any]

@@ -89,7 +89,7 @@ def _check_range(text: str) -> str:
 
 
 class JsonCodec:
-    """The codec every backend uses."""
+    """:func:`encode` and :func:`decode` as a ``Codec``."""
 
     def encode(self, value: Any, path: str) -> bytes:
         """Write a value; see :func:`encode`."""
