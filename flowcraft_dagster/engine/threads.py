@@ -7,13 +7,42 @@ worker process is recycled when there are too many. Threads are daemons so that 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-Job = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]"]
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """One call of a sync function; what becomes of it is said under the lock of the threads.
+
+    Attributes:
+        function: user code.
+        loop: where it was asked for.
+        future: takes what it comes to, in that loop.
+        on_begin: see ``SyncThreads.run``.
+        has_begun: whether a thread has taken it up.
+        is_over: whether user code has returned.
+        is_abandoned: whether nobody waits for it any more, although it has begun.
+    """
+
+    function: Callable[[], Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    on_begin: Callable[[float], object] | None
+    has_begun: bool = False
+    is_over: bool = False
+    is_abandoned: bool = False
+
+    def tell(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Call something in the loop; when that is closed nobody waits any more."""
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(callback, *arguments)
 
 
 class SyncThreads:
@@ -27,11 +56,10 @@ class SyncThreads:
         self.limit = limit
         self.abandoned = 0
         self._condition = threading.Condition()
-        self._jobs: deque[Job] = deque()
+        self._waiting: deque[_Call] = deque()
         self._idle = 0
         self._alive = 0
         self._closed = False
-        self._left: set[asyncio.Future[Any]] = set()
 
     async def run(self, function: Callable[[], Any], on_begin: Callable[[float], object] | None = None) -> Any:
         """Call ``function`` in a thread and return what it returns.
@@ -44,36 +72,15 @@ class SyncThreads:
         as abandoned until it returns.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        call = contextvars.copy_context().run
-        running = threading.Event()
-        finished = threading.Event()
-
-        def work() -> Any:
-            running.set()
-            if on_begin is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(on_begin, loop.time())
-            try:
-                return call(function)
-            finally:
-                finished.set()
-                self._restore(future)
-
+        call = _Call(partial(contextvars.copy_context().run, function), loop, loop.create_future(), on_begin)
         with self._condition:
-            self._jobs.append((work, loop, future))
+            self._waiting.append(call)
             self._call_thread()
         try:
-            return await future
+            return await call.future
         except asyncio.CancelledError:
             with self._condition:
-                # Nobody waits for it any more: what has not begun does not begin.
-                self._jobs = deque(job for job in self._jobs if job[2] is not future)
-                if running.is_set() and not finished.is_set():
-                    self.abandoned += 1
-                    self._left.add(future)
-                    if self._jobs:
-                        # They were to be done by the thread that is lost now.
-                        self._call_thread()
+                self._give_up(call)
             raise
 
     def close(self) -> None:
@@ -82,39 +89,56 @@ class SyncThreads:
             self._closed = True
             self._condition.notify_all()
 
+    # With the lock held:
+
     def _call_thread(self) -> None:
-        """See that a thread takes up a job, as far as there may be one more; with the lock held."""
-        # One that was called already counts as idle until it has woken up: there must be one for each job.
-        if self._idle >= len(self._jobs):
+        """See that a thread takes up a call, as far as there may be one more."""
+        # One that was called already counts as idle until it has woken up: there must be one for each call.
+        if self._idle >= len(self._waiting):
             self._condition.notify()
         elif self._alive < self.limit + self.abandoned:
             self._alive += 1
             threading.Thread(target=self._serve, name="flowcraft-node", daemon=True).start()
 
-    def _restore(self, future: asyncio.Future[Any]) -> None:
-        with self._condition:
-            if future in self._left:
-                self._left.discard(future)
-                self.abandoned -= 1
+    def _give_up(self, call: _Call) -> None:
+        if not call.has_begun:
+            # Nobody waits for it any more: what has not begun does not begin.
+            self._waiting.remove(call)
+        elif not call.is_over:
+            call.is_abandoned = True
+            self.abandoned += 1
+            if self._waiting:
+                # They were to be done by the thread that is lost now.
+                self._call_thread()
+
+    # On the threads:
 
     def _serve(self) -> None:
         while True:
             with self._condition:
                 surplus = self._alive > self.limit + self.abandoned
-                while not self._jobs and not self._closed and not surplus:
+                while not self._waiting and not self._closed and not surplus:
                     self._idle += 1
                     self._condition.wait()
                     self._idle -= 1
-                if not self._jobs:
+                if not self._waiting:
                     self._alive -= 1
                     return
-                work, loop, future = self._jobs.popleft()
+                call = self._waiting.popleft()
+                call.has_begun = True
+            if call.on_begin is not None:
+                call.tell(call.on_begin, call.loop.time())
+            outcome, error = None, None
             try:
-                outcome, error = work(), None
+                outcome = call.function()
             except BaseException as caught:  # noqa: BLE001 - whatever user code raises belongs to its caller
-                outcome, error = None, caught
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_deliver, future, outcome, error)
+                error = caught
+            with self._condition:
+                call.is_over = True
+                self.abandoned -= call.is_abandoned
+            call.tell(_deliver, call.future, outcome, error)
+            # An idle thread holds on to nothing of what it has done.
+            del call, outcome, error
 
 
 def _deliver(future: asyncio.Future[Any], outcome: Any, error: BaseException | None) -> None:
