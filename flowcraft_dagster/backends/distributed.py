@@ -63,6 +63,7 @@ class KafkaBackend:
         self.name = "kafka"
         self._kafka = kafka or KafkaSettings()
         self._redis = redis or RedisSettings()
+        self._cassandra_access = cassandra_access
         self._session = CassandraSession(cassandra or CassandraSettings(), access=cassandra_access)
         self.external_starts = CassandraExternalStarts(self._session)
         self._admin = KafkaAdmin(self._kafka)
@@ -174,17 +175,19 @@ class KafkaBackend:
         return HealthReport("kafka", True, "; ".join(details), warn_of_topics(copies) if are_remote(hosts) else None)
 
     async def _check_cassandra(self) -> HealthReport:
-        was_open = self._session.is_open
+        # One of its own where none is open: whoever opens the backend in the meantime must not lose his.
+        own = None if self._session.is_open else CassandraSession(self._session.settings, access=self._cassandra_access)
+        session = own or self._session
         try:
-            await self._session.open()
-            missing = await self._session.layout.check()
-            server = await self._session.describe_server()
-            warning = await self._look_at_copies()
+            await session.open()
+            missing = await session.layout.check()
+            server = await session.describe_server()
+            warning = await self._look_at_copies(session)
         except FlowcraftError as error:
             return HealthReport("cassandra", False, f"{error}. {error.hint}")
         finally:
-            if not was_open:
-                await self._session.close()
+            if own is not None:
+                await own.close()
         place = self._session.settings.describe()
         if missing:
             names = ", ".join(table.name for table in missing)
@@ -193,17 +196,17 @@ class KafkaBackend:
         figures = f"{self._session.requests} requests, {self._session.unanswered} of them unanswered at first"
         return HealthReport("cassandra", True, f"{server} at {place}; {figures}", warning)
 
-    async def _look_at_copies(self) -> str | None:
+    async def _look_at_copies(self, session: CassandraSession) -> str | None:
         """Whether acknowledged commits may be lost with one node; a developer's own machine is not asked."""
-        settings = self._session.settings
+        settings = session.settings
         if settings.secure_connect_bundle is None and not are_remote(settings.contact_points):
             return None
         query = "SELECT replication FROM system_schema.keyspaces WHERE keyspace_name = %s"
-        rows = await self._session.run_cql(query, (settings.keyspace,))
+        rows = await session.run_cql(query, (settings.keyspace,))
         if not rows:
             return None
         try:
-            found = await self._session.run_cql(
+            found = await session.run_cql(
                 "SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'"
             )
         except FlowcraftError:

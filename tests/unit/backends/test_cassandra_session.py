@@ -11,10 +11,21 @@ import pytest
 from flowcraft_dagster.backends.cassandra import driver
 from flowcraft_dagster.backends.cassandra.session import CassandraSession
 from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
+from flowcraft_dagster.backends.distributed import KafkaBackend
 
 
 class SilentCluster:
-    """A cluster, and its session, that prepares statements and does nothing else."""
+    """A cluster, and its session, that prepares statements, knows of nothing, and answers slowly."""
+
+    def __init__(self) -> None:
+        self.metadata = self
+
+    def all_hosts(self) -> list[Any]:
+        return []
+
+    def execute(self, text: str, parameters: Any, timeout: float) -> list[tuple[Any, ...]]:
+        time.sleep(0.02)
+        return [("5.0", "dc1")] if "system.local" in text else []
 
     def prepare(self, text: str) -> Any:
         time.sleep(0.001)
@@ -40,3 +51,24 @@ def test_it_may_be_used_again_in_another_loop(monkeypatch: pytest.MonkeyPatch) -
 
     asyncio.run(drive())
     asyncio.run(drive())
+
+
+async def test_whoever_opens_a_backend_while_its_health_is_checked_keeps_it_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[SilentCluster] = []
+
+    def connect(*_: Any) -> tuple[SilentCluster, SilentCluster]:
+        made.append(SilentCluster())
+        return made[-1], made[-1]
+
+    monkeypatch.setattr(driver, "connect_cluster", connect)
+    backend = KafkaBackend()
+    checking = asyncio.ensure_future(backend._check_cassandra())
+    await asyncio.sleep(0)
+    await backend.open()
+    report = await checking
+    assert "missing tables" in report.detail
+    assert backend._session.is_open
+    assert len(made) == 2
+    await backend.close()
