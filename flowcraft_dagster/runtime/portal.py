@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+END_SECONDS = 5.0
+"""What a call may take to end once it is cancelled."""
+
 
 class Portal:
     """Runs coroutines from sync code. The thread is a daemon and starts with the first call."""
@@ -36,12 +39,18 @@ class Portal:
         return asyncio.run_coroutine_threadsafe(work, self._start())
 
     def close(self) -> None:
-        """Stop the loop; the portal may be used again and starts anew."""
+        """End what runs, so that nobody waits for it for ever, and stop the loop.
+
+        The portal may be used again and starts anew.
+        """
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
         if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
+            # In a process that was forked off the thread is none.
+            if thread.is_alive():
+                asyncio.run_coroutine_threadsafe(_end_all(), loop).result()
+                loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
 
@@ -54,3 +63,12 @@ class Portal:
                 )
                 self._thread.start()
             return self._loop
+
+
+async def _end_all() -> None:
+    """Cancel every other task of the loop, and wait until they have ended."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=END_SECONDS)
