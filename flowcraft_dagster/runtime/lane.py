@@ -112,6 +112,10 @@ class RunLane:
         self.held_since = self._services.clock.monotonic()
         return held
 
+    def list_interrupted(self) -> list[asyncio.Task[Outcome]]:
+        """Nodes that were told to end and have not ended yet."""
+        return [task for execution, task in self._running.values() if execution.interruption.is_requested]
+
     async def drive(self) -> None:
         """Drive the run until nothing of it runs any more, then settle its messages.
 

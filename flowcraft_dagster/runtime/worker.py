@@ -40,6 +40,9 @@ from flowcraft_dagster.runtime.worker_parts import WorkerParts
 
 logger = logging.getLogger(__name__)
 
+CLEAN_UP_SECONDS = 1.0
+"""What interrupted nodes may take to clear up as their worker ends."""
+
 Work = Callable[[], Coroutine[Any, Any, None]]
 """Is called where it is awaited, so that a worker that is stopped at once leaves no coroutine that never began."""
 
@@ -219,10 +222,13 @@ class Worker:
         if tasks := [*self._lane_tasks.values(), *self._background]:
             await asyncio.wait(tasks, timeout=self._drain_seconds)
         # Looked up again: what holds messages of a lane may have begun meanwhile.
-        left = [*self._lane_tasks.values(), *self._background]
+        lanes, left = list(self._lane_tasks), [*self._lane_tasks.values(), *self._background]
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        if interrupted := [task for lane in lanes for task in lane.list_interrupted()]:
+            # Their code may clear up; what refuses to end is left behind.
+            await asyncio.wait(interrupted, timeout=CLEAN_UP_SECONDS)
 
     # -- messages ------------------------------------------------------------------------------------------------
 

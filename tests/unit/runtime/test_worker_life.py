@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from typing import Any
 
 import pytest
 
 from flowcraft_dagster.engine.node import NodeContext
+from flowcraft_dagster.local import LocalRuntime
 from flowcraft_dagster.ports.records import RunQuery
 from flowcraft_dagster.runtime.client import StartRequest
-from flowcraft_dagster.testing.simulation import SimulatedCluster, Weather
+from flowcraft_dagster.testing.simulation import SimulatedClock, SimulatedCluster, Weather, run_simulated
 from tests.unit.runtime.stage import flow, make_app, node, play
 
 SLOW = flow(node("s", "slow", ms=60_000, value=1))
@@ -75,6 +77,35 @@ def test_a_stopping_worker_drains_and_loses_nothing(work: int, ran: int) -> None
         assert starts == ["run/a"] * ran
 
     play(app, story, drain_seconds=10)
+
+
+def test_a_node_that_is_interrupted_may_clear_up_before_its_worker_is_gone() -> None:
+    told: list[str] = []
+
+    async def labour(ctx: NodeContext) -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(0.2)
+            told.append(ctx.activation)
+
+    async def stubborn(ctx: NodeContext) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1000)
+        await asyncio.sleep(1000)
+
+    app = make_app(flow(node("a", "labour"), node("b", "stubborn")), labour=labour, stubborn=stubborn)
+
+    async def main(clock: SimulatedClock, dice: random.Random) -> None:
+        async with LocalRuntime(app, clock=clock, dice=dice) as local:
+            await local.client.start(StartRequest("main", {}, "run"))
+            await clock.sleep(1)
+            begin = clock.monotonic()
+        assert told == ["a"]
+        # One that does not end is left behind.
+        assert clock.monotonic() - begin < 2
+
+    run_simulated(main)
 
 
 def test_a_worker_that_is_full_takes_nothing_more_as_it_drains() -> None:
