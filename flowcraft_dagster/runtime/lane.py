@@ -100,9 +100,11 @@ class RunLane:
         """Return after ``seconds``, or once the lane is to stop: what it holds goes to others then."""
         resting = asyncio.ensure_future(self._services.clock.sleep(seconds))
         stopping = asyncio.ensure_future(self._stop_asked.wait())
+        self._services.note_rest(1)
         try:
             await asyncio.wait({resting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._services.note_rest(-1)
             resting.cancel()
             stopping.cancel()
 

@@ -15,7 +15,8 @@ class RuntimeOptions:
     Attributes:
         concurrency: nodes that run at a time in one worker process.
         run_concurrency: nodes of one run that run at a time.
-        max_lanes: runs that one worker holds in memory before it takes no more messages.
+        max_lanes: runs that one worker holds in memory before it takes no more messages. Those that wait until their
+            message is given to another worker do not count, up to eight times as many.
         threads: threads for sync node functions in one worker process.
         max_abandoned_threads: above this many timed-out threads a worker process is recycled.
         durability: ``node``: a node's commit is durable before any successor's user code starts;

@@ -57,6 +57,7 @@ class LaneServices:
         slots: limits how many nodes run at a time.
         worker_id: this worker's incarnation id.
         settle: says that deliveries are done with.
+        note_rest: is told of each lane that begins a rest (1) and that ends one (-1).
         isolate: runs a suspect alone in a process of its own; None where that is impossible.
         counters: figures of this process.
         availability: when servers were away.
@@ -77,6 +78,7 @@ class LaneServices:
     slots: asyncio.Semaphore
     worker_id: str
     settle: Callable[[Sequence[Delivery]], None]
+    note_rest: Callable[[int], None]
     isolate: Isolate | None
     counters: dict[str, int]
     started_at: float

@@ -40,6 +40,9 @@ from flowcraft_dagster.runtime.worker_parts import WorkerParts
 
 logger = logging.getLogger(__name__)
 
+RESTING_LANES = 8
+"""Lanes that may rest beside those that work, as a multiple of the limit of these."""
+
 CLEAN_UP_SECONDS = 1.0
 """What interrupted nodes may take to clear up as their worker ends."""
 
@@ -97,6 +100,7 @@ class Worker:
             slots=asyncio.Semaphore(options.concurrency),
             worker_id=self.worker_id,
             settle=self._settle,
+            note_rest=self._note_rest,
             isolate=None if self._isolator is None else self._isolator.run,
             counters=self.counters,
             started_at=self._heartbeat.started_at,
@@ -112,6 +116,7 @@ class Worker:
         self._idle.set()
         self._stopping = asyncio.Event()
         self._paused = False
+        self._resting = 0
         self._failure: FlowcraftError | None = None
         self._drain_seconds = options.drain_seconds
         self.ready = asyncio.Event()
@@ -236,7 +241,7 @@ class Worker:
         limit = self._parts.options.max_lanes
         left = math.inf if max_jobs is None else max_jobs
         while not self._stopping.is_set() and left > 0:
-            deliveries = await self._consumer.fetch(int(min(max(1, limit - len(self._lanes)), left)))
+            deliveries = await self._consumer.fetch(int(min(max(1, limit - self._count_busy()), left)))
             left -= len(deliveries)
             for delivery in deliveries:
                 self._take(delivery)
@@ -270,12 +275,20 @@ class Worker:
             # Paused for good, however few runs are left.
             return
         limit = self._parts.options.max_lanes
-        if not self._paused and len(self._lanes) >= limit:
+        if not self._paused and self._count_busy() >= limit:
             self._paused = True
             self._consumer.pause()
-        elif self._paused and len(self._lanes) <= limit // 2:
+        elif self._paused and self._count_busy() <= limit // 2:
             self._paused = False
             self._consumer.resume()
+
+    def _count_busy(self) -> int:
+        """Lanes that count for the limit: one that rests before it gives its message back keeps nobody waiting."""
+        return len(self._lanes) - min(self._resting, RESTING_LANES * self._parts.options.max_lanes)
+
+    def _note_rest(self, change: int) -> None:
+        self._resting += change
+        self._balance()
 
     async def _watch_lane(self, lane: RunLane) -> None:
         try:

@@ -289,6 +289,27 @@ def test_nothing_of_a_lost_partition_goes_on_though_nobody_waited_for_it() -> No
     play(make_app(SLOW), story)
 
 
+def test_runs_that_nobody_here_can_run_hold_up_no_others() -> None:
+    app = make_app(flow(node("a", "unheard-of"), name="newer"), flow(node("a", "const", value=1)))
+
+    async def story(cluster: SimulatedCluster) -> None:
+        # As while a new release is rolled out: the messages come to an old worker first.
+        await cluster.client.start_many([StartRequest("newer", {}, f"newer-{number}") for number in range(30)])
+        await cluster.clock.sleep(10)
+        begin = cluster.clock.monotonic()
+        await cluster.client.start_many([StartRequest("main", {}, f"run-{number}") for number in range(20)])
+        for number in range(20):
+            assert (await cluster.client.wait(f"run-{number}", 60)).status == "completed"
+        assert cluster.clock.monotonic() - begin < 2
+        # A limit there is all the same.
+        await cluster.client.start_many([StartRequest("newer", {}, f"later-{number}") for number in range(60)])
+        await cluster.clock.sleep(10)
+        (process,) = cluster.processes
+        assert 30 < process.worker.live_runs <= 9 * 4
+
+    play(app, story, max_lanes=4)
+
+
 def test_a_run_that_waits_to_be_put_back_holds_up_no_rebalance() -> None:
     app = make_app(flow(node("a", "unheard-of")))
 
