@@ -183,6 +183,8 @@ class KafkaSettings(BaseModel):
             "reconnect.backoff.ms": 50,
             "reconnect.backoff.max.ms": 1000,
             "socket.keepalive.enable": True,
+            # A minute by default: so long a worker would read nothing when a broker has gone without a word.
+            "socket.timeout.ms": 30_000,
             # Five minutes by default: so long nobody would read what other programs send to partitions that were added.
             "topic.metadata.refresh.interval.ms": 30_000,
         }

@@ -58,6 +58,8 @@ def test_the_promises_stand_in_the_options() -> None:
     # Runs in partitions that were added wait until a worker hears of them.
     for config in (producer, consumer):
         assert config["topic.metadata.refresh.interval.ms"] <= 30_000
+        # Nobody waits for longer for a broker that has gone without a word.
+        assert config["socket.timeout.ms"] <= 30_000
     assert "group.instance.id" not in KafkaSettings(static_membership=False).as_consumer("host-1")
 
 
