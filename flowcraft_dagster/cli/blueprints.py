@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from flowcraft_dagster.cli.parameters import (
 from flowcraft_dagster.cli.session import add_blueprints, find_app, open_client
 from flowcraft_dagster.cli.taught import TaughtCommand
 from flowcraft_dagster.engine.expression import compile_expression
-from flowcraft_dagster.errors import BlueprintError, one_line
+from flowcraft_dagster.errors import BlueprintError, BlueprintUnreadable, one_line
 from flowcraft_dagster.runtime.result import RunResult
 
 REFUSED = "REFUSED"
@@ -56,8 +57,7 @@ def lint(file: Path, target: str | None, extra: tuple[Path, ...], as_json: bool)
 
     With --app, node kinds and sub-flows are looked up too.
     """
-    document = load_document(file)
-    problems = find_problems(document, default_id=file.stem, check_expression=_check)
+    document, problems = _read(file)
     issues = [_describe_problem(problem) for problem in problems]
     blueprint = None if problems else parse_blueprint(document, default_id=file.stem)
     if blueprint is not None:
@@ -104,6 +104,17 @@ def _lint(blueprint: Blueprint, target: str | None, extra: tuple[Path, ...]) -> 
         }
         for issue in report_of.issues
     ]
+
+
+def _read(file: Path) -> tuple[Any, Sequence[BlueprintError]]:
+    """The document, and why it is refused. What is no JSON is refused like anything else, and --json tells of it."""
+    try:
+        document = load_document(file)
+    except BlueprintUnreadable:
+        raise
+    except BlueprintError as refusal:
+        return None, [refusal]
+    return document, find_problems(document, default_id=file.stem, check_expression=_check)
 
 
 def _describe_problem(problem: BlueprintError) -> dict[str, Any]:

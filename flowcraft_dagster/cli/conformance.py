@@ -77,6 +77,10 @@ def conformance(
     if backend == "memory" and kill_interval is not None:
         raise click.UsageError("in memory there is no worker to kill.", click.get_current_context())
     cases = [case for case in load_cases(file) if only in case.name or only in case.category]
+    if not cases:
+        # Nothing that was run must not read as everything that passed.
+        reason = f"no case in '{file}' has '{only}' in its name or category." if only else f"'{file}' holds no case."
+        raise click.UsageError(reason, click.get_current_context())
     options = ConformanceOptions(
         backend=backend,
         workers=workers,

@@ -56,3 +56,17 @@ def test_a_bad_file_gets_one_line_that_says_what_and_where(
     assert told in line
     assert "flowcraft-dagster lint" in line
     assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize(("name", "document", "told"), REFUSED, ids=[name for name, _, _ in REFUSED])
+def test_what_lint_refuses_is_json_for_programs(
+    name: str, document: object, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    assert main(["lint", str(path), "--json"]) == 1
+    shown = capsys.readouterr()
+    report = json.loads(shown.out)
+    assert (report["valid"], report["blueprintId"], report["issues"][0]["code"]) == (False, "bad", "REFUSED")
+    assert told in report["issues"][0]["message"]
+    assert shown.err == ""

@@ -15,6 +15,7 @@ from flowcraft_dagster.cli.program import SECTIONS, program
 from flowcraft_dagster.errors import AppLoadError, RunNotFound, StoreUnavailable
 
 ROOT = Path(__file__).resolve().parents[3]
+CASES = sorted((ROOT / "tests" / "conformance" / "cases").glob("*.json"))[0]
 COMMANDS = [name for commands in SECTIONS.values() for name in commands]
 
 
@@ -116,6 +117,8 @@ def test_help_and_status_import_neither_dagster_nor_other_commands() -> None:
         (["dead-letters", "drop", "3-1", "--all"], "name letters, or give --all"),
         (["graph"], "give FILE.json, or a run with --run"),
         (["conformance", "nowhere.json"], "'nowhere.json' does not exist"),
+        (["conformance", "cases.json"], "'cases.json' holds no case"),
+        (["conformance", str(CASES), "--only", "none-of-this"], "has 'none-of-this' in its name or category"),
         (["bench", "--blueprint", "chain:0"], "'chain:0' has not between 1 and"),
         (["bench", "--blueprint", "ring"], "'ring' is none of chain5, diamond, fan50, moderation"),
     ],
@@ -124,6 +127,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     arguments: list[str], told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "cases.json").write_text("[]")
     monkeypatch.setenv("FLOWCRAFT_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("FLOWCRAFT_APP", raising=False)
     assert main(arguments) == 2
