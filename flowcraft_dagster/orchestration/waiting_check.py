@@ -22,23 +22,31 @@ WAITING_ASSET: Final = make_runtime_key("waiting_runs")
 MOST_NAMED: Final = 5
 MOST_LISTED: Final = 100
 MOST_WAITING: Final = 10_000
-MOST_WAITS_READ: Final = 100
+MOST_ASKING: Final = 100
+"""Waits for an answer; further runs are not read when so many are known."""
+MOST_WAITS_READ: Final = 1000
+"""Runs that are read: many of those that have waited longest may only sleep."""
 PAGE: Final = 1000
 
 
 def judge_waiting(client: Client, limits: CheckLimits) -> Judgement:
     """Whether no run has waited long for an answer; lists what is waited for. Raises InfrastructureError."""
     waiting = client.call(_find_waiting(client.asynchronous.backend.index))
-    waits: list[OpenWait] = []
+    asking: list[OpenWait] = []
+    sleeping: list[OpenWait] = []
     for header in waiting.longest:
+        if len(asking) >= MOST_ASKING:
+            break
         # It may have gone on meanwhile.
         with suppress(RunError):
-            found = client.waiting(header.run_id)
-            # Those of its child runs are listed with them: run and node are what an answer has to name.
-            waits += [wait for wait in found if wait.run_id == header.run_id]
+            for wait in client.waiting(header.run_id):
+                # Those of its child runs are listed with them: run and node are what an answer has to name.
+                if wait.run_id == header.run_id:
+                    # A run that sleeps for a month waits for nobody.
+                    (asking if wait.kind in ANSWERABLE else sleeping).append(wait)
     now = time.time()
-    # A run that sleeps for a month waits for nobody.
-    asking = sorted((wait for wait in waits if wait.kind in ANSWERABLE), key=lambda wait: wait.since)
+    for waits in (asking, sleeping):
+        waits.sort(key=lambda wait: wait.since)
     late = [wait for wait in asking if now - wait.since > limits.warn_waiting_seconds]
     longest = now - asking[0].since if asking else 0.0
     named = "; ".join(f"run {wait.run_id}, node '{one_line(wait.activation)}'" for wait in late[:MOST_NAMED])
@@ -50,7 +58,7 @@ def judge_waiting(client: Client, limits: CheckLimits) -> Judgement:
             "for": _name_event(wait),
             "since": show_time(wait.since),
         }
-        for wait in sorted(waits, key=lambda wait: wait.since)[:MOST_LISTED]
+        for wait in [*asking, *sleeping][:MOST_LISTED]
     ]
     return Judgement(
         key=WAITING_ASSET,

@@ -178,6 +178,19 @@ def test_of_many_runs_that_wait_the_longest_are_looked_at(
     assert oldest.run_id in judge_waiting(site.client, CheckLimits(warn_waiting_seconds=-1.0)).description
 
 
+def test_who_asks_is_found_behind_those_that_sleep_and_is_listed_first(
+    site: Site, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowcraft_dagster.orchestration.waiting_check.MOST_ASKING", 1)
+    monkeypatch.setattr("flowcraft_dagster.orchestration.waiting_check.MOST_LISTED", 2)
+    for blueprint_id in ("sleeps", "sleeps", "sleeps", "waits", "waits"):
+        site.client.wait_for_pause(site.client.start(blueprint_id, {"n": 1}), 20)
+    judgement = judge_waiting(site.client, CheckLimits(warn_waiting_seconds=-1.0))
+
+    assert not judgement.passed
+    assert [wait.data["kind"] for wait in judgement.metadata["waits"].records] == ["wait", "sleep"]
+
+
 def test_runs_that_wait_are_counted_page_by_page(
     site: Site, worker: WorkerThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
