@@ -88,18 +88,6 @@ def _check_range(text: str) -> str:
     return text
 
 
-class JsonCodec:
-    """:func:`encode` and :func:`decode` as a ``Codec``."""
-
-    def encode(self, value: Any, path: str) -> bytes:
-        """Write a value; see :func:`encode`."""
-        return encode(value, path)
-
-    def decode(self, data: bytes) -> Any:
-        """Read a value; see :func:`decode`."""
-        return decode(data)
-
-
 _MAX_DEPTH = 200
 
 
