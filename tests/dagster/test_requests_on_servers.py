@@ -219,6 +219,7 @@ def test_a_tick_without_a_broker_is_skipped_and_the_next_one_goes_on(
     own_kafka: OwnKafka, request: pytest.FixtureRequest
 ) -> None:
     site: Site = request.getfixturevalue("servers")
+    site.is_patient = False
     send(site, ask_for(1))
     own_kafka("kill", "kafka")
     skipped = site.tick(SENSOR, "")

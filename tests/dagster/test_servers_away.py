@@ -59,7 +59,7 @@ def make_site(doors: Doors, instance: dg.DagsterInstance, *, with_password: bool
         SAMPLE_APP, backend=backend, status_options=StatusSensorOptions(safety_lag_seconds=0.0)
     )
     settings = Settings.from_env(dict(backend.list_variables()))
-    return Site(sample_app, settings.home, resource, definitions, sample_catalogue(), instance)
+    return Site(sample_app, settings.home, resource, definitions, sample_catalogue(), instance, is_patient=False)
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def make_deaf_site(backend: KafkaBackendResource, instance: dg.DagsterInstance) 
     resource = FlowcraftClientResource(app=SAMPLE_APP, backend=backend)
     definitions = build_flowcraft_definitions(SAMPLE_APP, backend=backend)
     settings = Settings.from_env(dict(backend.list_variables()))
-    return Site(sample_app, settings.home, resource, definitions, sample_catalogue(), instance)
+    return Site(sample_app, settings.home, resource, definitions, sample_catalogue(), instance, is_patient=False)
 
 
 def test_ticks_wait_a_moment_only_for_servers_that_say_nothing(deaf: Site) -> None:

@@ -117,6 +117,9 @@ def test_dagster_starts_requested_runs_with_the_operators_rights(
         try:
             with dg.DagsterInstance.ephemeral() as instance:
                 resources = build_flowcraft_resources(TARGET, backend)
+                # A tick waits a moment only, and a first connection with all its handshakes may take longer.
+                connection = resources["flowcraft"].connect()
+                connection.call(connection.backend.requests.find_ranges({}, None, 1))
                 sensor = definitions.get_repository_def().get_sensor_def(SENSOR)
                 with dg.build_sensor_context(instance, resources=resources, definitions=definitions) as context:
                     (request,) = sensor.evaluate_tick(context).run_requests or ()
