@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from flowcraft_dagster.engine.values import UNDEFINED
 from flowcraft_dagster.errors import SerializationError
 
+MAX_DEPTH: Final = 200
+"""Levels of nesting of what a run stores. orjson writes at most 254, and what shows a value adds a few of its own."""
+
 _SHOWN_DIGITS = 20
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS: Final = bytes(code for code in range(256) if code not in b"[]{}")
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 
 
@@ -40,6 +47,27 @@ def encode(value: Any, path: str = "value") -> bytes:
         return orjson.dumps(plain, option=_OPTIONS)
     except TypeError:
         return json.dumps(plain, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+
+
+def check_depth(data: bytes, path: str) -> None:
+    """Find out whether JSON is nested so deep that whoever holds it in a value of his own could not write it.
+
+    Args:
+        data: JSON as :func:`encode` writes it, or such values joined.
+        path: names the value in errors.
+
+    Raises:
+        SerializationError: it has more than ``MAX_DEPTH`` levels.
+    """
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return
+    left = _STRING.sub(b"", data).translate(_BRACKETS, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        # Takes the innermost brackets away, all at once.
+        left = left.replace(b"[]", b"")
+        if not left:
+            return
+    raise SerializationError(f" (nested deeper than {MAX_DEPTH} levels)", path=path, kind="list or dict")
 
 
 def decode(data: bytes) -> Any:
@@ -88,12 +116,9 @@ def _check_range(text: str) -> str:
     return text
 
 
-_MAX_DEPTH = 200
-
-
 def _simplify(value: Any, path: str, depth: int) -> Any:
-    if depth > _MAX_DEPTH:
-        raise SerializationError(f" (nested deeper than {_MAX_DEPTH} levels)", path=path, kind=type(value).__name__)
+    if depth > MAX_DEPTH:
+        raise SerializationError(f" (nested deeper than {MAX_DEPTH} levels)", path=path, kind=type(value).__name__)
     if value is None or value is UNDEFINED:
         return None
     if isinstance(value, (bool, str)):

@@ -9,9 +9,11 @@ from flowcraft_dagster.engine.activation import Activation
 from flowcraft_dagster.engine.context import OUTPUT_PREFIX, Snapshot, Stored
 from flowcraft_dagster.engine.expression import UNDEFINED_NAME, evaluate
 from flowcraft_dagster.engine.facts import TakenEdge
-from flowcraft_dagster.engine.json_codec import encode
+from flowcraft_dagster.engine.json_codec import check_depth, encode
 from flowcraft_dagster.engine.plan import Plan, PlannedEdge
 from flowcraft_dagster.engine.values import UNDEFINED, is_truthy
+from flowcraft_dagster.engine.weighing import weighs_more
+from flowcraft_dagster.errors import SizeLimitExceeded
 
 Report = Callable[[str, Mapping[str, Any]], None]
 """Takes an event's type and payload."""
@@ -133,6 +135,7 @@ def route(
     action: str | None,
     aftermath: Aftermath,
     report: Report,
+    max_bytes: int,
 ) -> tuple[TakenEdge, ...]:
     """Choose the edges to follow and evaluate their transforms.
 
@@ -145,6 +148,11 @@ def route(
         action: what it chose.
         aftermath: the context with its own writes.
         report: takes ``edge:evaluate``, ``node:skipped`` and ``expression:undefined`` events.
+        max_bytes: what all transforms together may give.
+
+    Raises:
+        SerializationError: a transform gives what is nested too deep.
+        SizeLimitExceeded: the transforms give more than ``max_bytes``.
     """
     edges = find_candidates(plan, activation)
     if not edges:
@@ -156,7 +164,17 @@ def route(
         result["action"] = action
     scope = ConditionScope(aftermath, result)
     chosen = _choose(plan, activation, edges, action, scope, report)
-    return tuple(_carry(plan, edge, output, aftermath, report) for edge in chosen)
+    taken: list[TakenEdge] = []
+    left = max_bytes
+    for edge in chosen:
+        value = _transform(plan, edge, output, aftermath, report)
+        if value is not UNDEFINED and weighs_more(value, left):
+            what = f"what the transforms behind '{activation.key}' give"
+            raise SizeLimitExceeded(what=what, size=f"more than {max_bytes}", limit=max_bytes)
+        taken.append(_carry(edge, value))
+        carried = taken[-1].value
+        left -= 0 if carried is None else len(carried.data)
+    return tuple(taken)
 
 
 def _choose(
@@ -197,12 +215,12 @@ def evaluate_condition(condition: str, scope: ConditionScope, report: Report) ->
     return is_truthy(evaluation.value)
 
 
-def _carry(
+def _transform(
     plan: Plan, edge: PlannedEdge, output: Stored | None, aftermath: Aftermath, report: Report
-) -> TakenEdge:
+) -> Any:
     transform = edge.spec.transform
     if transform is None:
-        return TakenEdge(edge.index)
+        return UNDEFINED
     source = output
     named = plan.node(edge.spec.target).inputs
     if isinstance(named, str) and named and named != edge.spec.source:
@@ -211,9 +229,17 @@ def _carry(
     evaluation = evaluate(transform, TransformScope(aftermath, UNDEFINED if source is None else source.peek()))
     if evaluation.reason is not None:
         report("expression:undefined", {"expression": transform, "reason": evaluation.reason})
-    if evaluation.value is UNDEFINED:
+    return evaluation.value
+
+
+def _carry(edge: PlannedEdge, value: Any) -> TakenEdge:
+    if edge.spec.transform is None:
+        return TakenEdge(edge.index)
+    if value is UNDEFINED:
         return TakenEdge(edge.index, True, None)
-    value = evaluation.value
     if isinstance(value, ContextMembers):
         value = dict(value)
-    return TakenEdge(edge.index, True, Stored(encode(value, f"transform of {edge.spec.source} -> {edge.spec.target}")))
+    what = f"transform of {edge.spec.source} -> {edge.spec.target}"
+    data = encode(value, what)
+    check_depth(data, what)
+    return TakenEdge(edge.index, True, Stored(data))

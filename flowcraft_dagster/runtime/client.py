@@ -10,7 +10,7 @@ from typing import Any
 
 from flowcraft_dagster.blueprint.model import Blueprint
 from flowcraft_dagster.blueprint.parse import parse_blueprint
-from flowcraft_dagster.engine.json_codec import decode, encode
+from flowcraft_dagster.engine.json_codec import check_depth, decode, encode
 from flowcraft_dagster.engine.plan import find_starts
 from flowcraft_dagster.engine.values import UNDEFINED
 from flowcraft_dagster.errors import (
@@ -309,6 +309,7 @@ class AsyncClient:
         if action is not None:
             document["action"] = action
         data = encode(document, "answer")
+        check_depth(data, "answer")
         if len(data) > self._options.max_output_bytes:
             raise SizeLimitExceeded(what="answer", size=len(data), limit=self._options.max_output_bytes)
         target_run, activation = await self._waits.find(run_id, node, document["requestId"])

@@ -36,7 +36,7 @@ async def start_external_run(client: AsyncClient, source: ExternalStarts, job: J
         return False
     try:
         context = decode(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SerializationError(f": {error}", path=f"external context of run '{job.run_id}'", kind="text") from None
     await client.start(StartRequest(job.blueprint_id, context, job.run_id))
     return True

@@ -22,9 +22,10 @@ from flowcraft_dagster.engine.facts import (
     measure_fact,
 )
 from flowcraft_dagster.engine.inputs import resolve_input
+from flowcraft_dagster.engine.json_codec import check_depth
 from flowcraft_dagster.engine.outcome import Done, Failed, Outcome, Waiting
 from flowcraft_dagster.engine.routing import Aftermath, route
-from flowcraft_dagster.errors import SizeLimitExceeded
+from flowcraft_dagster.errors import SerializationError, SizeLimitExceeded
 from flowcraft_dagster.ports.records import CANCELLING
 from flowcraft_dagster.runtime.commit import OwnedRun
 from flowcraft_dagster.runtime.services import LaneServices
@@ -48,18 +49,24 @@ class ResultWriter:
         self._run = run
 
     def write(self, activation: Activation, outcome: Outcome, started_at: float) -> Fact:
-        """The fact for an outcome; one that is too large to be committed is a failure of its node."""
+        """The fact for an outcome; one that is too large or too deep to be committed is a failure of its node."""
         if isinstance(outcome, Failed):
             return self.fail(activation, outcome.failure, started_at)
-        fact = (
-            self.end(activation, outcome, started_at)
-            if isinstance(outcome, Done)
-            else self._open(activation, outcome, started_at)
-        )
-        size, limit = measure_fact(fact), LARGEST_FACT * self._services.options.max_output_bytes
-        if size <= limit:
-            return fact
-        error = SizeLimitExceeded(what=f"everything that '{activation.key}' stores", size=size, limit=limit)
+        error: SizeLimitExceeded | SerializationError
+        try:
+            _check_depths(activation, outcome)
+            fact = (
+                self.end(activation, outcome, started_at)
+                if isinstance(outcome, Done)
+                else self._open(activation, outcome, started_at)
+            )
+            size, limit = measure_fact(fact), self._max_bytes
+            if size <= limit:
+                return fact
+            error = SizeLimitExceeded(what=f"everything that '{activation.key}' stores", size=size, limit=limit)
+        except (SizeLimitExceeded, SerializationError) as refused:
+            # The same would happen to every worker: the run must end, or they would repeat the node for ever.
+            error = refused
         now = self._services.clock.now()
         failure = describe_failure(activation.node_id, activation.key, outcome.attempt, error, now)
         return self.fail(activation, failure, started_at)
@@ -122,13 +129,23 @@ class ResultWriter:
         """From here on no activation starts."""
         return StatusChange(CANCELLING, self._services.clock.now(), self._run.header.seq + 1)
 
+    @property
+    def _max_bytes(self) -> int:
+        return LARGEST_FACT * self._services.options.max_output_bytes
+
     def _route(
         self, activation: Activation, output: Stored | None, action: str | None, writes: Writes
     ) -> tuple[Any, ...]:
         plan = self._run.state.plan
         aftermath = Aftermath(self._run.state.take_snapshot(activation), activation.node_id, output, writes)
         return route(
-            plan, activation, output, action, aftermath, lambda kind, payload: self._emit(kind, activation, payload)
+            plan,
+            activation,
+            output,
+            action,
+            aftermath,
+            lambda kind, payload: self._emit(kind, activation, payload),
+            self._max_bytes,
         )
 
     def _emit(self, kind: str, activation: Activation, payload: Mapping[str, Any]) -> None:
@@ -136,3 +153,11 @@ class ResultWriter:
             header = self._run.header
             ids = {"runId": header.run_id, "blueprintId": header.blueprint_id, "nodeId": activation.node_id}
             self._services.emit(kind, {**ids, "activation": activation.key, **payload})
+
+
+def _check_depths(activation: Activation, outcome: Done | Waiting) -> None:
+    """Built-in nodes join values without looking into them, so a loop of them may nest without end."""
+    values = [outcome.output, *(value for _, value in outcome.writes)] if isinstance(outcome, Done) else [outcome.value]
+    for value in values:
+        if value is not None:
+            check_depth(value.data, f"what '{activation.key}' gives")

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from flowcraft_dagster.blueprint.json_copy import is_unicode
 from flowcraft_dagster.blueprint.model import Blueprint
-from flowcraft_dagster.engine.json_codec import encode
+from flowcraft_dagster.engine.json_codec import check_depth, encode
 from flowcraft_dagster.errors import RunConflict, SerializationError, SettingsError, SizeLimitExceeded
 from flowcraft_dagster.ports.records import RUNNING, ParentLink, RunHeader
 from flowcraft_dagster.ports.state import StateStore
@@ -49,6 +49,7 @@ def encode_context(request: StartRequest, limit: int) -> bytes:
     if not isinstance(request.context, Mapping):
         raise SerializationError(" where an object is needed", path="context", kind=type(request.context).__name__)
     context = encode(dict(request.context), "context")
+    check_depth(context, "context")
     if len(context) > limit:
         raise SizeLimitExceeded(what="context", size=len(context), limit=limit)
     return context
