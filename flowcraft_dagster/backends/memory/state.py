@@ -20,6 +20,7 @@ class RunRecord:
     rows: dict[str, Row] = field(default_factory=dict)
     signals: dict[str, Signal] = field(default_factory=dict)
     commit_id: str | None = None
+    ended_number: int | None = None
 
     def snapshot(self) -> StoredRun:
         """The run as it stands now."""
@@ -129,8 +130,9 @@ class MemoryStateStore:
         record = self.runs.get(run_id)
         if record is not None and record.header.is_final:
             del self.runs[run_id]
-            for number in [number for number, ended in self.finished.items() if ended == run_id]:
-                del self.finished[number]
+            # By its number: looking for it would make forgetting many runs quadratic.
+            if record.ended_number is not None:
+                del self.finished[record.ended_number]
 
     async def save_blueprint(self, content_hash: str, document: bytes) -> None:
         """See ``StateStore.save_blueprint``."""
@@ -145,5 +147,6 @@ class MemoryStateStore:
             self.live.pop(record.number, None)
             self._ended += 1
             self.finished[self._ended] = record.header.run_id
+            record.ended_number = self._ended
         else:
             self.live[record.number] = record
