@@ -19,6 +19,11 @@ STATUS_SECONDS = 0.1
 """Time between two looks for runs that changed their status without ending."""
 STATUS_SECONDS_EACH = 0.0005
 """What every awaited run adds to it."""
+CLOCK_SECONDS = 30.0
+"""How far the clock must have gone back before leases are given up; more than a write may wait for its turn."""
+
+_LEASED_AT = "SELECT value FROM counters WHERE name = 'leased_at'"
+_READ_LEASE = f"SELECT owner, expires_at FROM leases WHERE name = ? AND coalesce(({_LEASED_AT}), 0) <= ?"  # noqa: S608 - constant parts only
 
 
 class EmbeddedCoordinationStore:
@@ -42,7 +47,7 @@ class EmbeddedCoordinationStore:
         """See ``CoordinationStore.acquire_lease``; when the store is away the lease is granted."""
         now = self._session.clock.now()
         try:
-            rows = self._session.reader.read("SELECT owner, expires_at FROM leases WHERE name = ?", (name,))
+            rows = self._session.reader.read(_READ_LEASE, (name, now + CLOCK_SECONDS))
             if rows and rows[0][0] != owner and rows[0][1] > now:
                 return False
             if rows and rows[0][0] == owner and rows[0][1] > now + 0.75 * seconds:
@@ -185,7 +190,19 @@ def _answer(heard: asyncio.Future[bool], answer: bool) -> None:
         heard.set_result(answer)
 
 
+def _note_time(connection: sqlite3.Connection, now: float) -> None:
+    """Give all leases up when the clock was set back: that of a dead owner would last as much longer."""
+    ((noted,),) = connection.execute(f"SELECT coalesce(({_LEASED_AT}), 0)").fetchall()
+    if now < noted - CLOCK_SECONDS:
+        logger.warning("the clock went back by %.0f s; leases from before are forgotten", noted - now)
+        connection.execute("DELETE FROM leases")
+    elif now < noted + 1:
+        return
+    connection.execute("REPLACE INTO counters VALUES ('leased_at', ?)", (int(now),))
+
+
 def _acquire_leases(connection: sqlite3.Connection, arguments: Sequence[tuple[str, str, float, float]]) -> list[bool]:
+    _note_time(connection, max(now for _, _, now, _ in arguments))
     connection.execute("DELETE FROM leases WHERE expires_at <= ?", (min(now for _, _, now, _ in arguments),))
     return [
         connection.execute(

@@ -103,7 +103,7 @@ CREATE TABLE leases (
 CREATE INDEX leases_by_time ON leases (expires_at);
 
 -- Two numbers that tell a reader whether to look further: 'offset' is the last message's, 'group' rises with
--- every change of members or holders.
+-- every change of members or holders. A third, 'leased_at', is the time of the last lease, in seconds.
 CREATE TABLE counters (
     name  TEXT PRIMARY KEY,
     value INTEGER NOT NULL

@@ -165,6 +165,28 @@ async def test_expired_leases_leave_nothing_behind(backend: EmbeddedBackend, clo
     assert backend.session.reader.read("SELECT name FROM leases") == [("one-more",)]
 
 
+async def test_a_dead_owners_lease_ends_in_time_though_the_clock_goes_back(
+    backend: EmbeddedBackend, clock: SteppedClock
+) -> None:
+    clock.time += 7200
+    assert await backend.coordination.acquire_lease("timers", "killed", 5.0)
+    clock.time -= 3600
+    assert await backend.coordination.acquire_lease("timers", "next", 5.0)
+    assert not await backend.coordination.acquire_lease("timers", "third", 5.0), "this one is of the clock as it is"
+    clock.time += 6
+    assert await backend.coordination.acquire_lease("timers", "third", 5.0)
+
+
+async def test_a_clock_that_is_put_right_by_a_moment_takes_no_lease_away(
+    backend: EmbeddedBackend, clock: SteppedClock
+) -> None:
+    assert await backend.coordination.acquire_lease("timers", "owner", 60.0)
+    clock.time -= 2
+    assert not await backend.coordination.acquire_lease("timers", "other", 60.0)
+    assert await backend.coordination.acquire_lease("more", "other", 60.0)
+    assert not await backend.coordination.acquire_lease("timers", "other", 60.0)
+
+
 async def test_a_change_between_two_looks_is_heard(backend: EmbeddedBackend, clock: SteppedClock) -> None:
     elsewhere = EmbeddedBackend(backend.home, clock)
     await elsewhere.open()
