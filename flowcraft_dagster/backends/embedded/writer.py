@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from flowcraft_dagster.backends.embedded.checkpoint import Checkpointer
 from flowcraft_dagster.backends.embedded.connection import connect
 from flowcraft_dagster.backends.embedded.failures import STORE, explain_failure
 from flowcraft_dagster.backends.embedded.identity import FileIdentity
@@ -72,6 +73,7 @@ class Writer:
         self._turnstile = turnstile
         self._patience = patience
         self._connection: sqlite3.Connection = connect(path, synchronous=synchronous, patience=patience)
+        self._checkpointer = Checkpointer(path, turnstile, self._connection, patience)
         self._identity = FileIdentity(path)
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Write] = deque()
@@ -155,6 +157,7 @@ class Writer:
                     self._loop.call_soon_threadsafe(_deliver, group, results)
                 except RuntimeError:  # the loop is closed, nobody waits any more
                     return
+                self._checkpointer.run()
             if self._closing:
                 return
 
