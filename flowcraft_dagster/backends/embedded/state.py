@@ -96,10 +96,13 @@ class EmbeddedStateStore:
         return reader.ask(lambda connection: _read_facts(connection, number, header, context))
 
 
-def _read_facts(connection: sqlite3.Connection, number: int, header: RunHeader, context: bytes) -> StoredRun:
+def _read_facts(connection: sqlite3.Connection, number: int, header: RunHeader, context: bytes) -> StoredRun | None:
     # Rows are only ever added, so those up to the header's commit are the run as it stood then.
     rows = connection.execute(
         "SELECT key, seq, data, output FROM facts WHERE run = ? AND seq <= ? ORDER BY seq", (number, header.seq)
     ).fetchall()
     signals = connection.execute("SELECT key, data FROM signals WHERE run = ?", (number,)).fetchall()
+    # Until the run is forgotten: looked at last, so that a run without its facts is never taken for an ended one.
+    if not connection.execute("SELECT 1 FROM runs WHERE number = ? AND run_id = ?", (number, header.run_id)).fetchall():
+        return None
     return StoredRun(header, context, tuple(Row(*row) for row in rows), tuple(Signal(*values) for values in signals))

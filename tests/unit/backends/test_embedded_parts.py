@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from flowcraft_dagster.backends.embedded.group import GroupChange
 from flowcraft_dagster.backends.embedded.index import list_from
 from flowcraft_dagster.backends.embedded.locks import LockFile, Turnstile
 from flowcraft_dagster.backends.embedded.presence import Presence
+from flowcraft_dagster.backends.embedded.state import LONG_RUN
 from flowcraft_dagster.backends.embedded.writer import WriteKind
-from flowcraft_dagster.ports.records import AWAITING, COMPLETED, RunQuery
+from flowcraft_dagster.ports.records import AWAITING, COMPLETED, CommitOutcome, RunQuery
 from flowcraft_dagster.testing.contracts.samples import new_run, next_commit
 from tests.unit.stepped_clock import SteppedClock
 
@@ -283,6 +285,26 @@ async def test_a_run_that_ends_while_runs_are_listed_is_listed_once(backend: Emb
 
     assert await backend.session.reader.ask_apart(list_runs) == ["running"]
     assert [found.status for found in await backend.index.list_runs(RunQuery())] == ["completed"]
+
+
+async def test_a_run_that_is_forgotten_while_it_is_loaded_is_not_taken_for_one_without_facts(
+    backend: EmbeddedBackend,
+) -> None:
+    header = await new_run(backend.state)
+    for place in range(LONG_RUN):
+        await backend.state.commit(next_commit(header, f"end/{place}"))
+        header = replace(header, seq=header.seq + 1, epoch=1)
+    last = next_commit(header, "end/last", status=COMPLETED)
+    assert await backend.state.commit(last) is CommitOutcome.APPLIED
+    busy = threading.Event()
+    other = asyncio.ensure_future(backend.session.reader.ask_apart(lambda _: busy.wait(20.0)))
+    await asyncio.sleep(0)
+    loading = asyncio.ensure_future(backend.state.load_run(header.run_id))
+    await asyncio.sleep(0)  # its header is read, its facts wait for the reading thread
+    await backend.state.delete_run(header.run_id)
+    busy.set()
+    assert await loading is None
+    assert await other
 
 
 def _explain_listing(connection: sqlite3.Connection, query: RunQuery) -> list[str]:
