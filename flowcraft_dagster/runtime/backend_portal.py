@@ -73,8 +73,8 @@ class BackendPortal:
             self.call_within(seconds, "the state store", None, _nothing)
 
     def close(self) -> None:
-        """Let go of the backend; a later call opens it again."""
-        if self._is_used:
+        """Let go of the backend; a later call opens it again. Nothing in a forked child: it is the parent's."""
+        if self._is_used and not self._portal.is_inherited:
             self._is_used = False
             self._calls.cancel()
             self._portal.call(self._close())
