@@ -18,6 +18,8 @@ _LIVE = f"""SELECT {COLUMNS} FROM heads AS h INDEXED BY heads_live CROSS JOIN ru
     WHERE h.finished_at IS NULL"""  # noqa: S608 - constant parts only
 _FINISHED = f"""SELECT f.number, {COLUMNS} FROM finished AS f CROSS JOIN heads AS h ON h.run = f.run
     CROSS JOIN runs AS r ON r.number = f.run"""  # noqa: S608 - as above
+CLOCK_SECONDS = 30.0
+"""How far the clock must have gone back to be told from commits that overtake each other."""
 _INSERT_TIMERS = BulkInsert("INSERT OR IGNORE INTO timers", 3)
 
 
@@ -44,14 +46,14 @@ class EmbeddedRunIndex:
         """See ``RunIndex.scan_finished_runs``."""
         after = self._read_place(cursor)
         sql = f"{_FINISHED} WHERE f.number > ? ORDER BY f.number LIMIT ?"
-        rows = await self._session.reader.ask_apart(
-            lambda connection: connection.execute(sql, (after, limit)).fetchall()
+        rows, passed = await self._session.reader.ask_apart(
+            lambda connection: (connection.execute(sql, (after, limit)).fetchall(), _find_passed(connection, until))
         )
         headers: list[RunHeader] = []
         for number, *values in rows:
             header = build_header(values)
             # Stop at the first that is too young: going past it would lose it for this cursor.
-            if (header.finished_at or 0.0) >= until:
+            if (header.finished_at or 0.0) >= until and number > passed:
                 break
             headers.append(header)
             after = number
@@ -98,6 +100,18 @@ class EmbeddedRunIndex:
     async def count_death(self, run_id: str, activation: str) -> int:
         """See ``RunIndex.count_death``."""
         return await self._session.write(COUNT_DEATH, (run_id, activation))
+
+
+def _find_passed(connection: sqlite3.Connection, until: float) -> int:
+    """Number of a run that ended well before ``until``: whatever ended before it did so too.
+
+    Should an earlier one say otherwise, the clock was set back in between, and waiting for the time that it names
+    would hide every run behind it as long.
+    """
+    found = connection.execute(
+        "SELECT number FROM finished WHERE finished_at < ? ORDER BY finished_at DESC LIMIT 1", (until - CLOCK_SECONDS,)
+    ).fetchall()
+    return int(found[0][0]) if found else 0
 
 
 def list_from(connection: sqlite3.Connection, query: RunQuery) -> tuple[RunHeader, ...]:

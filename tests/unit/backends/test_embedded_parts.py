@@ -287,6 +287,24 @@ async def test_a_run_that_ends_while_runs_are_listed_is_listed_once(backend: Emb
     assert [found.status for found in await backend.index.list_runs(RunQuery())] == ["completed"]
 
 
+async def test_a_run_of_a_clock_that_ran_ahead_hides_none_that_ended_after_it(backend: EmbeddedBackend) -> None:
+    async def end(name: str, at: float) -> None:
+        header = await new_run(backend.state, run_id=name)
+        await backend.state.commit(next_commit(header, "end/a", status=COMPLETED, now=at))
+
+    async def scan(until: float) -> list[str]:
+        page = await backend.index.scan_finished_runs(None, until, 10)
+        return [header.run_id for header in page.headers]
+
+    await end("before", 1000.0)
+    await end("ahead", 1000.0 + 86_400)
+    assert await scan(1001.0) == ["before"]
+    await end("after", 1010.0)
+    await end("overtaken", 1009.0)
+    assert await scan(1009.5) == ["before"], "a moment is no sign of a clock that was set back"
+    assert await scan(1100.0) == ["before", "ahead", "after", "overtaken"]
+
+
 async def test_a_run_that_is_forgotten_while_it_is_loaded_is_not_taken_for_one_without_facts(
     backend: EmbeddedBackend,
 ) -> None:
