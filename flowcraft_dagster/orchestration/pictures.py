@@ -20,6 +20,9 @@ from flowcraft_dagster.orchestration.picture_lines import BOX_HEIGHT, Box, Line
 MOST_NODES: Final = 80
 """Nodes of a blueprint that is still drawn: more cannot be read."""
 
+MOST_EDGES: Final = 400
+"""Edges likewise. Lines are laid out around each other, which takes seconds for thousands of them."""
+
 SHOWN_WIDTH: Final = 760
 """The UI cuts off what is wider, and offers nothing to move it by."""
 
@@ -44,14 +47,14 @@ def draw_svg(blueprint: Blueprint, picture: RunPicture | None = None) -> str:
         picture: what happened in a run: taken edges, finished, failed and waiting nodes, counts.
 
     Returns:
-        The document; empty for a blueprint without nodes or with more than ``MOST_NODES``.
+        The document; empty for a blueprint without nodes, with more than ``MOST_NODES`` or more than ``MOST_EDGES``.
 
     Example:
         >>> from flowcraft_dagster.blueprint import parse_blueprint
         >>> draw_svg(parse_blueprint({"id": "x", "nodes": [{"id": "a", "uses": "echo"}]}))[:4]
         '<svg'
     """
-    if not 0 < len(blueprint.nodes) <= MOST_NODES:
+    if not 0 < len(blueprint.nodes) <= MOST_NODES or len(blueprint.edges) > MOST_EDGES:
         return ""
     picture = picture or RunPicture()
     labels = {node.id: _label_node(node, picture.counts.get(node.id, 0)) for node in blueprint.nodes}

@@ -14,6 +14,7 @@ import orjson
 
 from flowcraft_dagster.blueprint import Blueprint, RunPicture
 from flowcraft_dagster.engine.facts import NodeFailure
+from flowcraft_dagster.errors import one_line
 from flowcraft_dagster.orchestration.figures import FAILURE_COLUMNS, RunFigures, sum_up, tabulate
 from flowcraft_dagster.orchestration.labels import DAGSTER_RUN_TAG, RUN_ID
 from flowcraft_dagster.orchestration.pictures import draw_svg, embed_svg
@@ -38,7 +39,7 @@ _ASSIGNED: Final = re.compile(
     r"""(?:(?:bearer|basic)\s)?("[^"]{0,2000}"|'[^']{0,2000}'|["']?[^\s,;&"']+)""",
     re.IGNORECASE,
 )
-_CREDENTIALS: Final = re.compile(r"(\w://)[^\s/@]+@")
+_CREDENTIALS: Final = re.compile(r"(\w://)[^\s/]+@")
 
 
 def hide_secrets(name: str, value: Any) -> Any:
@@ -88,8 +89,8 @@ class Presenter:
         return dg.MetadataValue.text(f"{start}… ({len(text)} bytes; see 'flowcraft-dagster status')")
 
     def show_text(self, name: str, text: str, limit: int = 500) -> str:
-        """Text on one line, redacted and cut."""
-        shown = " ".join(str(self.redact(name, text)).split())
+        """Text on one line, redacted and cut; what would move a terminal's cursor is escaped."""
+        shown = one_line(" ".join(str(self.redact(name, text)).split()))
         return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
     def show_blueprint(self, blueprint: Blueprint) -> str:
@@ -164,7 +165,8 @@ class Presenter:
                 f"run {result.run_id} {result.status}: {self.show_text('reason', result.reason or 'no reason given')}"
             )
         error = unhandled[0]
-        return f"run {result.run_id}, node '{error.node_id}': {error.type}: {self.show_text('message', error.message)}"
+        where = f"run {result.run_id}, node '{one_line(error.node_id)}'"
+        return f"{where}: {one_line(error.type)}: {self.show_text('message', error.message)}"
 
 
 def picture_run(result: RunResult) -> RunPicture:

@@ -97,7 +97,7 @@ class RunLog:
     def _say_wait(self, run_id: str, prefix: str, wait: OpenWait) -> None:
         name, details = prefix + wait.activation, wait.details
         if wait.kind in ("wait", "webhook"):
-            event = f" for '{one_line(str(details['eventName']))}'" if details.get("eventName") else ""
+            event = f" for '{details['eventName']}'" if details.get("eventName") else ""
             text = "run %s waits at '%s' (%s%s); answer it with the job resume_flowcraft_run"
             self._say(logging.INFO, name, "waits", text, run_id, name, wait.kind, event)
         elif wait.kind == "subflow":
@@ -114,6 +114,7 @@ class RunLog:
             return
         self._said.add((name, what))
         if len(self._said) <= MOST_LINES:
-            self._log.log(level, text, *values)
+            # Ids of nodes and names of errors are any text; on a terminal, a log line must stay one.
+            self._log.log(level, text, *(one_line(value) if isinstance(value, str) else value for value in values))
         elif len(self._said) == MOST_LINES + 1:
             self._log.info("further nodes are not listed here; see 'flowcraft-dagster status'")

@@ -41,6 +41,8 @@ CODE_REFERENCES: Final = "dagster/code_references"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9]+([-_][A-Za-z0-9]+)*")
 """Ids that need no hash. Dashes and underlines stand alone, so that two underlines can stand for a dash."""
 _HASHED: Final = re.compile(rf"[-_][0-9a-f]{{{HASH_DIGITS}}}$")
+_BACKTICKS: Final = re.compile("`+")
+_MARKUP: Final = re.compile(r"[\\`*_\[\]<>&~|!]")
 _EMAIL: Final = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,7}")
 
 
@@ -230,7 +232,7 @@ def _describe_node(props: FlowcraftNodeProps) -> dg.AssetSpec:
     blueprint, node = props.blueprint, props.node
     return dg.AssetSpec(
         key=make_node_key(blueprint.id, node.id),
-        description=f"Node `{one_line(node.id)}` of blueprint `{one_line(blueprint.id)}`.",
+        description=f"Node {_write_code(node.id)} of blueprint {_write_code(blueprint.id)}.",
         group_name=f"{GROUP}_nodes_{make_slug(blueprint.id, '_')}",
         kinds={"flowcraft", make_slug(node.uses, "-")[:40].lower()},
         owners=make_owners(blueprint.metadata.get("owners")) or None,
@@ -258,11 +260,23 @@ def _write_description(props: FlowcraftBlueprintProps) -> str:
     )
     sentence = one_line(title) + ("." if title and title[-1] not in ".!?" else "")
     parts = [" ".join(part for part in (sentence, description) if part)]
-    parts.append(f"Runs of the blueprint `{one_line(props.blueprint.id)}`. *Materialize* starts one and records it.")
+    parts.append(f"Runs of the blueprint {_write_code(props.blueprint.id)}. *Materialize* starts one and records it.")
     return "\n\n".join(part for part in (*parts, props.picture) if part)
 
 
 def _list_findings(findings: Sequence[LintIssue]) -> str:
-    lines = [f"- **{issue.severity}** {issue.code}: {issue.message} {issue.hint}" for issue in findings]
+    lines = [f"- **{issue.severity}** {issue.code}: {_escape_markup(issue.message)} {issue.hint}" for issue in findings]
     more = len(lines) - MOST_LINT_FINDINGS
     return "\n".join([*lines[:MOST_LINT_FINDINGS], *([f"- and {more} more"] if more > 0 else [])])
+
+
+def _write_code(text: str) -> str:
+    """Text as code in markdown: an id with backticks in it does not end its quotes."""
+    shown = one_line(text)
+    quotes = "`" * (1 + max(map(len, _BACKTICKS.findall(shown)), default=0))
+    return f"{quotes} {shown} {quotes}" if len(quotes) > 1 else f"`{shown}`"
+
+
+def _escape_markup(text: str) -> str:
+    """Text as it is in markdown: ids and expressions have stars, brackets and underscores in them."""
+    return _MARKUP.sub(r"\\\g<0>", text)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from flowcraft_dagster.blueprint import RunPicture, parse_blueprint
 from flowcraft_dagster.orchestration.picture_layout import find_back_edges, lay_out
 from flowcraft_dagster.orchestration.picture_lines import BOX_HEIGHT
-from flowcraft_dagster.orchestration.pictures import MOST_NODES, SHOWN_WIDTH, draw_svg, embed_svg
+from flowcraft_dagster.orchestration.pictures import MOST_EDGES, MOST_NODES, SHOWN_WIDTH, draw_svg, embed_svg
 from flowcraft_dagster.orchestration.presenter import Presenter
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -199,6 +199,16 @@ def test_what_is_too_large_is_left_out() -> None:
     assert draw_svg(many) == ""
     assert embed_svg(draw_svg(one), "x", 100) == ""
     assert Presenter(max_picture_bytes=100).show_blueprint(one) == ""
+
+
+def test_a_picture_of_too_many_edges_is_not_begun() -> None:
+    edges = [{"source": str(a), "target": str(b)} for a in range(MOST_NODES) for b in range(a + 1, MOST_NODES)]
+    nodes = [{"id": str(n), "uses": "u"} for n in range(MOST_NODES)]
+
+    assert draw_svg(parse_blueprint({"id": "x", "nodes": nodes, "edges": edges[: MOST_EDGES + 1]})) == ""
+    drawn = draw_svg(parse_blueprint({"id": "x", "nodes": nodes, "edges": edges[:MOST_EDGES]}))
+    # What is not begun would be left out in the end.
+    assert embed_svg(drawn, "x", Presenter().max_picture_bytes) == ""
 
 
 def test_the_image_is_a_data_uri_whose_title_cannot_break_the_markdown() -> None:

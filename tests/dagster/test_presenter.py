@@ -55,6 +55,7 @@ def test_large_values_are_cut() -> None:
         ("outputs", {"a": {"password": "p"}, "b": [{"Authorization": "t"}]}, "ab"),
         ("message", "Authorization: Bearer abc.def, retry", "Authorization: [redacted], retry"),
         ("message", "connect to postgres://ann:pw@db/x failed", "connect to postgres://[redacted]@db/x failed"),
+        ("message", "connect to redis://ann:p@ss@db/x failed", "connect to redis://[redacted]@db/x failed"),
         ("message", "{'api_key': 'a b', 'n': 1}", "{'api_key': [redacted], 'n': 1}"),
         ("message", "the passage of 3 tokens", "the passage of 3 tokens"),
     ],
@@ -78,6 +79,14 @@ def test_errors_are_redacted_and_cut_in_lines_and_tables() -> None:
     for text in (row.data["message"], presenter.name_failure(result)):
         assert "password=[redacted] xxx" in str(text)
         assert len(str(text)) < 600
+
+
+def test_no_text_of_a_run_moves_the_cursor_of_a_terminal() -> None:
+    failure = NodeFailure("a\nb\x1b[2J", "a", 1, "ValueError", "no\x1b]0;title\x07 more\u202e")
+    shown = Presenter().name_failure(make_result(errors=(failure,)))
+
+    assert shown.isprintable()
+    assert r"node 'a\nb\x1b[2J': ValueError: no\x1b]0;title\x07 more\u202e" in shown
 
 
 def test_a_redaction_of_ones_own_sees_everything_that_is_shown(site: Site, worker: WorkerThread) -> None:

@@ -123,6 +123,14 @@ def test_a_node_that_takes_long_is_told_of_when_it_begins(site: Site, worker: Wo
     assert site.client.result(run_id).pending == ()
 
 
+def test_an_id_of_many_lines_is_told_of_in_one(site: Site) -> None:
+    run_id, log = site.client.start("400", {"n": 1}), Log()
+    result = replace(site.client.result(run_id), pending=("a\nWARNING all is lost\x1b[2J",))
+    RunLog(site.client, log.logger, Presenter()).report(result)
+
+    assert [text.partition(" runs")[0] for text in log.text] == [r"node 'a\nWARNING all is lost\x1b[2J'"]
+
+
 def test_what_begins_does_not_fill_the_log(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_log, "MOST_BEGUN", 2)
     # Nobody works, so all of them stay where they are.

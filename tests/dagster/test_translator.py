@@ -386,3 +386,17 @@ def test_default_keys_never_take_a_translators_key() -> None:
     keys = [entry.key for entry in build_catalogue(app, Swapped(), Presenter()).entries.values()]
 
     assert len(set(keys)) == 2
+
+
+def test_no_id_is_read_as_markup() -> None:
+    name = "a``b` ![x](http://example.org/x.png) *b* <img> __init__"
+    blueprint = {"id": name, "nodes": [{"id": name, "uses": "unknown"}]}
+    graph = build_flowcraft_definitions(Flowcraft(blueprint), node_assets=True).resolve_asset_graph()
+    whole = graph.get(make_blueprint_key(name))
+    description = graph.get(make_node_key(name, name)).description
+
+    # Three backticks quote what has two.
+    assert description == f"Node ``` {name} ``` of blueprint ``` {name} ```."
+    assert f"Runs of the blueprint ``` {name} ```." in str(whole.description)
+    lint = str(whole.metadata["lint"].value)
+    assert r"a\`\`b\` \!\[x\](http://example.org/x.png) \*b\* \<img\> \_\_init\_\_" in lint
