@@ -31,12 +31,14 @@ PLOTTED: Final = ("runs", "completed", "failed", "cancelled", "as_subflow", "fai
 MOST_ROWS: Final = 100
 """Rows of a table, and nodes of a run that are listed."""
 
-_SENSITIVE: Final = r"(?:pass(?:word|wd|phrase)|secret|token|api[_-]?key|authori[sz]ation|credential)"
+_SENSITIVE: Final = (
+    r"(?:pass(?:word|wd|phrase)|secret|token|(?:api|access|private)[_-]?key|authori[sz]ation|credential)"
+)
 _NAME: Final = re.compile(_SENSITIVE, re.IGNORECASE)
 # Bounded, so that no text makes them slow.
 _ASSIGNED: Final = re.compile(
     rf"""({_SENSITIVE}[\w-]{{0,40}}["']?\s{{0,5}}[=:]\s{{0,5}})"""
-    r"""(?:(?:bearer|basic)\s)?("[^"]{0,2000}"|'[^']{0,2000}'|["']?[^\s,;&"']+)""",
+    r"""(?:(?:bearer|basic)\s)?("(?:[^"\\]|\\.){0,2000}"|'(?:[^'\\]|\\.){0,2000}'|["']?[^\s,;&"']+)""",
     re.IGNORECASE,
 )
 _CREDENTIALS: Final = re.compile(r"(\w://)[^\s/]+@")

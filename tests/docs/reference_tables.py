@@ -26,6 +26,7 @@ from flowcraft_dagster.blueprint.issues import CODES
 from flowcraft_dagster.cli.health_server import name_metric
 from flowcraft_dagster.cli.program import program
 from flowcraft_dagster.cli.worker_process import GAUGES
+from flowcraft_dagster.engine import json_codec
 from flowcraft_dagster.engine.expression import limits
 from flowcraft_dagster.runtime.options import RuntimeOptions
 from flowcraft_dagster.runtime.services import COUNTERS
@@ -113,6 +114,7 @@ def write_limits() -> str:
         ("levels of nesting in an expression", limits.MAX_DEPTH),
         ("literals, names, members and operators of an expression", limits.MAX_PARTS),
         ("characters of a text that an expression builds", limits.MAX_TEXT),
+        ("levels of nesting in a context, an output, an answer or what a transform gives", json_codec.MAX_DEPTH),
     ]
     return write_table(["What", "Limit"], [(what, f"{limit:,}") for what, limit in rows])
 
