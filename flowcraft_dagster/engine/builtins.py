@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from flowcraft_dagster.blueprint.durations import LONGEST_SECONDS, read_duration
 from flowcraft_dagster.blueprint.model import Blueprint, NodeSpec
@@ -23,6 +23,9 @@ from flowcraft_dagster.engine.plan import find_starts, make_plan
 from flowcraft_dagster.engine.routing import Aftermath, ConditionScope, Report, evaluate_condition
 from flowcraft_dagster.errors import FatalNodeError, LoopLimitExceeded, NodeError
 
+MOST_LEVELS: Final = 100
+"""How deep sub-flows may be in sub-flows: a blueprint that always runs itself would make runs without end."""
+
 
 @dataclass(frozen=True, slots=True)
 class BuiltInStart:
@@ -33,6 +36,7 @@ class BuiltInStart:
         activation: what starts.
         node: its node.
         run_id: the run.
+        level: how many runs are above it, as the sub-flow of which it runs.
         attempt: which attempt, from 1.
         input: the resolved input; None where undefined.
         snapshot: the context as of now.
@@ -46,6 +50,7 @@ class BuiltInStart:
     activation: Activation
     node: NodeSpec
     run_id: str
+    level: int
     attempt: int
     input: Stored | None
     snapshot: Snapshot
@@ -103,6 +108,11 @@ def _start_subflow(start: BuiltInStart) -> Waiting:
     if blueprint is None:
         raise FatalNodeError(
             f"sub-flow '{start.node.id}': blueprint '{blueprint_id}' not found in runtime registry"
+        )
+    if start.level >= MOST_LEVELS:
+        raise FatalNodeError(
+            f"sub-flow '{start.node.id}': {MOST_LEVELS} runs are above this one already; blueprint '{blueprint.id}' "
+            "may run itself without end"
         )
     inputs = params.get("inputs")
     if isinstance(inputs, Mapping):

@@ -14,6 +14,7 @@ from flowcraft_dagster.engine.inputs import resolve_input
 from flowcraft_dagster.engine.outcome import Failed, Outcome
 from flowcraft_dagster.errors import NodeError
 from flowcraft_dagster.runtime.commit import OwnedRun
+from flowcraft_dagster.runtime.emission import list_ancestors
 from flowcraft_dagster.runtime.services import LaneServices
 
 
@@ -61,6 +62,7 @@ class NodeStarter:
             activation=activation,
             node=node,
             run_id=run.run_id,
+            level=len(list_ancestors(run.header)),
             attempt=attempt,
             input=value,
             snapshot=snapshot,

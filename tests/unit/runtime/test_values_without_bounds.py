@@ -1,4 +1,4 @@
-"""A blueprint can nest and repeat values without any code of its own: its run fails, and the worker goes on."""
+"""A blueprint can nest and repeat without any code of its own: its run fails, and the worker goes on."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from flowcraft_dagster.engine.builtins import MOST_LEVELS
 from flowcraft_dagster.engine.json_codec import MAX_DEPTH, check_depth, encode
 from flowcraft_dagster.engine.node import NodeContext
 from flowcraft_dagster.errors import SerializationError
+from flowcraft_dagster.ports.records import RunHeader
 from flowcraft_dagster.runtime.client import StartRequest
 from flowcraft_dagster.runtime.result import RunResult
 from flowcraft_dagster.testing.simulation import SimulatedCluster
@@ -63,6 +65,22 @@ def test_a_loop_of_built_in_nodes_cannot_nest_without_end() -> None:
     assert (result.status, result.failed_nodes) == ("failed", ("step",))
     assert "nested deeper than 200 levels" in result.errors[0].message
     encode(result.to_json())
+
+
+def test_a_blueprint_that_always_runs_itself_comes_to_an_end() -> None:
+    async def story(cluster: SimulatedCluster) -> tuple[RunResult, list[RunHeader]]:
+        run_id = await cluster.client.start(StartRequest("main", {}))
+        result = await cluster.client.wait(run_id, 100_000)
+        page = await cluster.client.backend.index.scan_finished_runs(None, 1e12, 1000)
+        return result, list(page.headers)
+
+    result, headers = play(make_app(flow(node("again", "subflow", blueprintId="main"))), story)
+
+    assert (result.status, result.failed_nodes) == ("failed", ("again",))
+    assert sum("may run itself without end" in str(header.reason) for header in headers) >= 1
+    assert len(result.errors[0].message) < 5000
+    assert len(headers) == MOST_LEVELS + 1
+    assert {header.status for header in headers} == {"failed"}
 
 
 @pytest.mark.parametrize(
