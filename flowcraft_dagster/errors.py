@@ -16,6 +16,7 @@
     |   +-- FatalNodeError              no retry, no fallback
     |   |   +-- NodeCrashLoop           the node killed its process again and again
     |   |   +-- LoopLimitExceeded       a loop reached the limit of iterations
+    |   |   +-- BatchLimitExceeded      a batch has more items than a worker should hold
     |   +-- NodeTimeout                 one attempt ran longer than ``config.timeout``
     |   +-- NodeNotRegistered           no implementation for ``uses`` in this worker
     |   +-- SubflowFailed               the child run did not complete
@@ -240,6 +241,13 @@ class LoopLimitExceeded(FatalNodeError):
 
     template = "loop '{node_id}' reached the limit of {limit} iterations"
     hint_template = "Check the loop's condition, or raise FLOWCRAFT_MAX_ITERATIONS."
+
+
+class BatchLimitExceeded(FatalNodeError):
+    """A batch has more items than a worker should hold. Fields: node_id, items, limit."""
+
+    template = "batch '{node_id}' has {items} items, over the limit of {limit}"
+    hint_template = "Give it fewer items at a time, for example in sub-flows, or raise FLOWCRAFT_MAX_BATCH_ITEMS."
 
 
 class SubflowFailed(NodeError):

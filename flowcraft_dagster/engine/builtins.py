@@ -21,7 +21,7 @@ from flowcraft_dagster.engine.loops import CONTINUE
 from flowcraft_dagster.engine.outcome import Done, Waiting
 from flowcraft_dagster.engine.plan import find_starts, make_plan
 from flowcraft_dagster.engine.routing import Aftermath, ConditionScope, Report, evaluate_condition
-from flowcraft_dagster.errors import FatalNodeError, LoopLimitExceeded, NodeError
+from flowcraft_dagster.errors import BatchLimitExceeded, FatalNodeError, LoopLimitExceeded, NodeError
 
 MOST_LEVELS: Final = 100
 """How deep sub-flows may be in sub-flows: a blueprint that always runs itself would make runs without end."""
@@ -43,6 +43,7 @@ class BuiltInStart:
         now: seconds since 1970 UTC.
         find_blueprint: sub-blueprints by id; None for an unknown one.
         max_iterations: limit of iterations of a loop.
+        max_batch_items: limit of items of a batch.
         report: takes events.
     """
 
@@ -57,6 +58,7 @@ class BuiltInStart:
     now: float
     find_blueprint: Callable[[str], Blueprint | None]
     max_iterations: int
+    max_batch_items: int
     report: Report
 
 
@@ -185,6 +187,8 @@ def _start_scatter(start: BuiltInStart) -> Waiting:
         items = []
     if not isinstance(items, list):
         raise NodeError(f"batch '{start.node.id}' needs a list as its input, not {type(items).__name__}")
+    if len(items) > start.max_batch_items:
+        raise BatchLimitExceeded(node_id=start.node.id, items=len(items), limit=start.max_batch_items)
     chunk = params.get("chunkSize")
     size = int(chunk) if isinstance(chunk, (int, float)) and not isinstance(chunk, bool) and chunk >= 1 else 0
     details = {"chunkSize": size, "workerUsesKey": str(params["workerUsesKey"])}

@@ -23,6 +23,7 @@ class RuntimeOptions:
             ``segment``: one commit for an inline chain, so that a crash repeats the whole chain.
         segment_nodes: nodes of a chain before a ``segment`` commit at the latest.
         max_iterations: iterations of one loop before the run fails.
+        max_batch_items: items of one batch before the run fails; a worker holds some ten kilobytes for each.
         max_output_bytes: size of one output or context value.
         max_context_bytes: size of a run's initial context.
         heartbeat_seconds: how often ``updated_at`` of live runs and the worker's record are touched.
@@ -50,6 +51,7 @@ class RuntimeOptions:
     durability: Durability = "node"
     segment_nodes: int = 64
     max_iterations: int = 10_000
+    max_batch_items: int = 25_000
     max_output_bytes: int = 1024 * 1024
     max_context_bytes: int = 4 * 1024 * 1024
     heartbeat_seconds: float = 10.0

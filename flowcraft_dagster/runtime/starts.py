@@ -69,6 +69,7 @@ class NodeStarter:
             now=services.clock.now(),
             find_blueprint=services.blueprints.get,
             max_iterations=services.options.max_iterations,
+            max_batch_items=services.options.max_batch_items,
             report=report,
         )
         try:

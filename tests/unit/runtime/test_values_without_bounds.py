@@ -83,6 +83,21 @@ def test_a_blueprint_that_always_runs_itself_comes_to_an_end() -> None:
     assert {header.status for header in headers} == {"failed"}
 
 
+@pytest.mark.parametrize(("items", "status"), [(30, "completed"), (31, "failed")])
+def test_a_batch_of_too_many_items_fails_its_run(items: int, status: str) -> None:
+    scatter = {**node("scatter", "batch-scatter", workerUsesKey="add", gatherNodeId="gather"), "inputs": "list"}
+    blueprint = flow(scatter, node("gather", "batch-gather", outputKey="sums"), edges="scatter>gather")
+    result = _run(blueprint, {"list": [1] * items}, max_batch_items=30)
+
+    assert result.status == status
+    if status == "failed":
+        (failure,) = result.errors
+        assert (failure.node_id, failure.fatal) == ("scatter", True)
+        assert "has 31 items, over the limit of 30" in failure.message
+    else:
+        assert len(result.context["sums"]) == items
+
+
 @pytest.mark.parametrize(
     "transforms",
     [["[" + ",".join(["input"] * 600) + "]"], ["[" + ",".join(["context"] * 500) + "]"], ["[input]"] * 400],
