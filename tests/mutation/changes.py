@@ -13,6 +13,7 @@ INPUT = "engine.inputs:resolve_input"
 NAME = "engine.inputs:resolve_name"
 CHOOSE = "engine.routing:_choose"
 CARRY = "engine.routing:_carry"
+TRANSFORM = "engine.routing:_transform"
 CANDIDATES = "engine.routing:find_candidates"
 EXECUTE = "engine.execute:execute"
 SIGNALS = "runtime.signals:SignalReader."
@@ -141,7 +142,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
         Change(CHOOSE, "if edge.spec.action == action and passes(edge)", "if edge.spec.action == action"),
     ),
     "routing.action.none": (ANY_DEFAULT,),
-    "routing.all-matches": (Change("engine.routing:route", "for edge in chosen)", "for edge in chosen[:1])"),),
+    "routing.all-matches": (Change("engine.routing:route", "for edge in chosen:", "for edge in chosen[:1]:"),),
     "routing.loop-condition": (Change(CHOOSE, '.kind == "loop-controller"', '.kind == ""'),),
     "routing.own-writes": (Change("engine.routing:Aftermath.find", "if key in self._writes:", "if False:"),),
     "routing.evaluated-once": (
@@ -154,17 +155,15 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "routing.transform.value": (Change(DECIDE + "_follow", "edge.value if edge.transformed else output", "output"),),
     "routing.transform.repeated": (
         Change(
-            CARRY,
-            "return TakenEdge(edge.index, True, Stored(",
-            'return globals().setdefault("_STALE", {}).setdefault((plan.blueprint.id, edge.index), ()) or globals()['
-            '"_STALE"].__setitem__((plan.blueprint.id, edge.index), TakenEdge(edge.index, True, Stored(encode(value))))'
-            " or TakenEdge(edge.index, True, Stored(",
+            TRANSFORM,
+            "return evaluation.value",
+            'return globals().setdefault("_STALE", {}).setdefault((plan.blueprint.id, edge.index), evaluation.value)',
         ),
     ),
     "routing.transform.named-input": (
-        Change(CARRY, "if isinstance(named, str) and named and named != edge.spec.source:", "if False:"),
+        Change(TRANSFORM, "if isinstance(named, str) and named and named != edge.spec.source:", "if False:"),
     ),
-    "routing.transform.empty": (Change(CARRY, "if transform is None:", "if not transform:"),),
+    "routing.transform.empty": (Change(CARRY, "if edge.spec.transform is None:", "if not edge.spec.transform:"),),
     "routing.loop-inputs": (
         Change(
             "engine.routing:TransformScope.lookup",
@@ -497,5 +496,5 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "run.order-free": (
         Change(DECIDE + "apply", "fresh = list(self._fresh.values())", "fresh = list(self._fresh.values())[:1]"),
     ),
-    "random": (Change("engine.routing:route", "for edge in chosen)", "for edge in chosen[:1])"),),
+    "random": (Change("engine.routing:route", "for edge in chosen:", "for edge in chosen[:1]:"),),
 }
