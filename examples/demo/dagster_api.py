@@ -38,7 +38,7 @@ _EVENTS_QUERY: Final = """
 query Events($path: [String!]!) {
   assetOrError(assetKey: {path: $path}) {
     __typename
-    ... on Asset { assetMaterializations(limit: 1000) { runId metadataEntries {
+    ... on Asset { assetMaterializations(limit: 1000) { runId timestamp metadataEntries {
       label
       __typename
       ... on IntMetadataEntry { intRepr }
@@ -61,10 +61,12 @@ class Materialization:
 
     Attributes:
         run_id: the Dagster run that reported it; empty where a sensor did.
+        moment: milliseconds since 1970 UTC, by which the UI knows it.
         metadata: plain values by label; entries of other kinds are None.
     """
 
     run_id: str
+    moment: int
     metadata: Mapping[str, Any]
 
 
@@ -150,7 +152,11 @@ class DagsterApi:
         """
         asset = self.ask(_EVENTS_QUERY, {"path": list(path)})
         return [
-            Materialization(event["runId"], {entry["label"]: _read_value(entry) for entry in event["metadataEntries"]})
+            Materialization(
+                event["runId"],
+                int(event["timestamp"]),
+                {entry["label"]: _read_value(entry) for entry in event["metadataEntries"]},
+            )
             for event in asset.get("assetMaterializations", ())
         ]
 

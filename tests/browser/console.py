@@ -52,6 +52,16 @@ class Console:
         """Open an asset's page."""
         self.open(f"/assets/flowcraft/{path}?view={view}")
 
+    def open_event(self, path: str, dagster_run_id: str) -> None:
+        """Open the event of an asset that a Dagster run recorded; those of the status sensor may be later ones."""
+
+        def look() -> int | None:
+            events = self.site.api.materializations(("flowcraft", *path.split("/")))
+            return next((event.moment for event in events if event.run_id == dagster_run_id), None)
+
+        moment = self.await_event(look, f"the event of run {dagster_run_id}")
+        self.open(f"/assets/flowcraft/{path}?view=events&time={moment}")
+
     def open_launchpad(self, job: str) -> None:
         """Open the Launchpad of a job and wait until its config has been looked at."""
         self.open(f"/locations/flowcraft_dagster/jobs/{job}/playground")

@@ -26,7 +26,7 @@ def test_a_post_launched_in_the_launchpad_becomes_a_materialized_asset(console: 
         expect(console.page.get_by_text(re.compile(f"node '{node}.*' ended after")).first).to_be_visible()
     console.keep("log-of-the-run", in_docs=True, navigation=False)
 
-    console.open_asset("content-moderation", "events")
+    console.open_event("content-moderation", run_id)
     console.expect_metadata("run_id", run_id)
     console.expect_metadata("status", "completed")
     console.keep("asset-of-the-run")

@@ -22,7 +22,7 @@ def test_materialize_runs_a_blueprint_and_records_it(console: Console) -> None:
 
     with console.client() as client:
         assert client.result(f"{run_id}-{AMOUNTS}").outputs["report"] == 84
-    console.open_asset(AMOUNTS, "events")
+    console.open_event(AMOUNTS, run_id)
     console.expect_metadata("run_id", f"{run_id}-{AMOUNTS}")
     console.keep("materialized-blueprint")
 
