@@ -167,13 +167,18 @@ def route(
     taken: list[TakenEdge] = []
     left = max_bytes
     for edge in chosen:
-        value = _transform(plan, edge, output, aftermath, report)
-        if value is not UNDEFINED and weighs_more(value, left):
-            what = f"what the transforms behind '{activation.key}' give"
-            raise SizeLimitExceeded(what=what, size=f"more than {max_bytes}", limit=max_bytes)
-        taken.append(_carry(edge, value))
-        carried = taken[-1].value
-        left -= 0 if carried is None else len(carried.data)
+        if edge.spec.transform is None:
+            taken.append(TakenEdge(edge.index))
+            continue
+        value = _transform(plan, edge, edge.spec.transform, output, aftermath, report)
+        carried = None
+        if value is not UNDEFINED:
+            if weighs_more(value, left):
+                what = f"what the transforms behind '{activation.key}' give"
+                raise SizeLimitExceeded(what=what, size=f"more than {max_bytes}", limit=max_bytes)
+            carried = _store(edge, value)
+            left -= len(carried.data)
+        taken.append(TakenEdge(edge.index, True, carried))
     return tuple(taken)
 
 
@@ -216,11 +221,8 @@ def evaluate_condition(condition: str, scope: ConditionScope, report: Report) ->
 
 
 def _transform(
-    plan: Plan, edge: PlannedEdge, output: Stored | None, aftermath: Aftermath, report: Report
+    plan: Plan, edge: PlannedEdge, transform: str, output: Stored | None, aftermath: Aftermath, report: Report
 ) -> Any:
-    transform = edge.spec.transform
-    if transform is None:
-        return UNDEFINED
     source = output
     named = plan.node(edge.spec.target).inputs
     if isinstance(named, str) and named and named != edge.spec.source:
@@ -232,14 +234,10 @@ def _transform(
     return evaluation.value
 
 
-def _carry(edge: PlannedEdge, value: Any) -> TakenEdge:
-    if edge.spec.transform is None:
-        return TakenEdge(edge.index)
-    if value is UNDEFINED:
-        return TakenEdge(edge.index, True, None)
+def _store(edge: PlannedEdge, value: Any) -> Stored:
     if isinstance(value, ContextMembers):
         value = dict(value)
     what = f"transform of {edge.spec.source} -> {edge.spec.target}"
     data = encode(value, what)
     check_depth(data, what)
-    return TakenEdge(edge.index, True, Stored(data))
+    return Stored(data)

@@ -12,7 +12,6 @@ BODIES = "engine.loops:find_bodies"
 INPUT = "engine.inputs:resolve_input"
 NAME = "engine.inputs:resolve_name"
 CHOOSE = "engine.routing:_choose"
-CARRY = "engine.routing:_carry"
 TRANSFORM = "engine.routing:_transform"
 CANDIDATES = "engine.routing:find_candidates"
 EXECUTE = "engine.execute:execute"
@@ -163,7 +162,9 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "routing.transform.named-input": (
         Change(TRANSFORM, "if isinstance(named, str) and named and named != edge.spec.source:", "if False:"),
     ),
-    "routing.transform.empty": (Change(CARRY, "if edge.spec.transform is None:", "if not edge.spec.transform:"),),
+    "routing.transform.empty": (
+        Change("engine.routing:route", "if edge.spec.transform is None:", "if not edge.spec.transform:"),
+    ),
     "routing.loop-inputs": (
         Change(
             "engine.routing:TransformScope.lookup",
