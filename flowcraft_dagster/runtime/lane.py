@@ -158,7 +158,8 @@ class RunLane:
         self.ancestors = tuple(list_ancestors(run.header))
         self._suspects = opening.suspects
         self._is_proven = not opening.was_parked
-        starter, writer, emitter = NodeStarter(services, run), ResultWriter(services, run), Emitter(services, run)
+        starter = NodeStarter(services, run, len(self.ancestors))
+        writer, emitter = ResultWriter(services, run), Emitter(services, run)
         signals = SignalReader(services, run, writer, emitter)
         if opening.is_fresh:
             services.emit("workflow:start", {"runId": run.run_id, "blueprintId": run.header.blueprint_id})

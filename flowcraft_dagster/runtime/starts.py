@@ -14,7 +14,6 @@ from flowcraft_dagster.engine.inputs import resolve_input
 from flowcraft_dagster.engine.outcome import Failed, Outcome
 from flowcraft_dagster.errors import NodeError
 from flowcraft_dagster.runtime.commit import OwnedRun
-from flowcraft_dagster.runtime.emission import list_ancestors
 from flowcraft_dagster.runtime.services import LaneServices
 
 
@@ -24,11 +23,13 @@ class NodeStarter:
     Args:
         services: what lanes share.
         run: the run.
+        level: how many runs are above it.
     """
 
-    def __init__(self, services: LaneServices, run: OwnedRun) -> None:
+    def __init__(self, services: LaneServices, run: OwnedRun, level: int) -> None:
         self._services = services
         self._run = run
+        self._level = level
 
     def start(self, activation: Activation) -> Execution | Outcome:
         """Resolve the input; run a built-in node at once, or prepare the execution of a registered one.
@@ -62,7 +63,7 @@ class NodeStarter:
             activation=activation,
             node=node,
             run_id=run.run_id,
-            level=len(list_ancestors(run.header)),
+            level=self._level,
             attempt=attempt,
             input=value,
             snapshot=snapshot,
