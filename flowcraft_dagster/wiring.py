@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any
 
 from flowcraft_dagster.ports.backend import Backend
@@ -35,11 +34,16 @@ def make_backend(settings: Settings, clock: Clock) -> Backend:
 
 
 def find_misspelt(settings: Settings) -> dict[str, str]:
-    """Variables of the environment that are no setting but look like one: their names, and the question what was meant.
+    """Variables of the environment that are no setting but look like one.
 
     Args:
         settings: read from the environment.
+
+    Returns:
+        By the name of each, the setting that was meant.
     """
+    from difflib import get_close_matches
+
     known = {"FLOWCRAFT": [*ENVIRONMENT_ONLY, *(option.name.upper() for option in fields(RuntimeOptions))]}
     if settings.backend == "kafka":
         from flowcraft_dagster.backends.cassandra.settings import CassandraSettings
