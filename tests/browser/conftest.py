@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from examples.demo.site import Site, choose_port
 from tests.browser.console import PATIENCE_MILLISECONDS, Console
+from tests.site_runs import run_site
 
 HERE = Path(__file__).parent
 SCREENSHOTS = HERE.parents[1] / "test-artifacts" / "browser"
@@ -29,14 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("dagster"), choose_port(0), "tests.browser.upstream_app:app")
     site.environment = {**site.environment, "FLOWCRAFT_NODE_ASSETS": "all"}
-    try:
-        site.start()
-        site.wait_for_worker()
-        site.wait_for_dagster()
+    with run_site(site):
         yield site
-    finally:
-        site.processes.end()
-        assert site.processes.find() == []
 
 
 @pytest.fixture(scope="session")

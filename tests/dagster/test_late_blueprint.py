@@ -14,6 +14,7 @@ import pytest
 from examples.demo.dagster_api import DagsterApiError
 from examples.demo.site import Site, choose_port
 from flowcraft_dagster import Client, Settings, load_app
+from tests.site_runs import run_site
 
 PATIENCE_SECONDS = 240.0
 APP = """
@@ -44,14 +45,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def site(folder: Path) -> Iterator[Site]:
     site = Site(folder.parent / "dagster", choose_port(0), "late_app:app")
     site.environment = {**site.environment, "PYTHONPATH": os.pathsep.join([str(folder.parent), *_places()])}
-    try:
-        site.start()
-        site.wait_for_worker()
-        site.wait_for_dagster()
+    with run_site(site):
         yield site
-    finally:
-        site.processes.end()
-        assert site.processes.find() == []
 
 
 def _places() -> list[str]:

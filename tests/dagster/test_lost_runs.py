@@ -24,6 +24,7 @@ from tests.dagster.test_terminated_runs import (
     wait_until,
 )
 from tests.docs.pages import ROOT, read_blocks
+from tests.site_runs import run_site
 
 # What the page advises, with other times.
 (ADVICE,) = (text for text in read_blocks(ROOT / "docs" / "howto" / "dagster.md", "yaml") if "run_monitoring" in text)
@@ -36,14 +37,8 @@ pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(1200)]
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     site = Site(tmp_path / "dagster", choose_port(0), APP)
-    try:
-        site.start()
-        site.wait_for_worker()
-        site.wait_for_dagster()
+    with run_site(site):
         yield site
-    finally:
-        site.processes.end()
-        assert site.processes.find() == []
 
 
 def test_runs_that_nobody_saw_die_are_failed_and_their_workflows_cancelled_or_kept(site: Site) -> None:

@@ -16,6 +16,7 @@ import pytest
 from examples.demo.dagster_api import LOCATION
 from examples.demo.site import Site, choose_port
 from flowcraft_dagster import Client, Settings, load_app
+from tests.site_runs import run_site
 
 APP = "tests.browser.site_app:app"
 PATIENCE_SECONDS = 240.0
@@ -47,14 +48,8 @@ pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site(tmp_path_factory.mktemp("dagster"), choose_port(0), APP)
-    try:
-        site.start()
-        site.wait_for_worker()
-        site.wait_for_dagster()
+    with run_site(site):
         yield site
-    finally:
-        site.processes.end()
-        assert site.processes.find() == []
 
 
 @pytest.fixture(scope="module")
