@@ -21,6 +21,7 @@ from flowcraft_dagster.orchestration.resources import FlowcraftClientResource
 from flowcraft_dagster.ports.index import RunIndex
 from flowcraft_dagster.ports.records import CANCELLING, RunHeader
 from flowcraft_dagster.runtime.blocking_client import Client
+from flowcraft_dagster.runtime.live_runs import read_live_runs
 
 VERSION: Final = 1
 LOOKBACK_SECONDS: Final = 86_400.0
@@ -193,19 +194,13 @@ def _find_changes(instance: dg.DagsterInstance, cursor: FailureCursor, names: Co
 
 
 async def _find_workflows(index: RunIndex, changes: _Changes) -> _Workflows:
-    # All live runs: a listing of the latest would miss those that have been there for long.
-    found: list[RunHeader] = []
-    position: str | None = None
-    while True:
-        page = await index.scan_live_runs(position, PAGE)
-        found += [
-            header
-            for header in page.headers
-            if header.parent is None and header.tags.get(DAGSTER_RUN_TAG) in changes.run_ids
-        ]
-        position = page.cursor
-        if position is None:
-            return _Workflows(changes, tuple(found))
+    found = [
+        header
+        async for headers in read_live_runs(index, PAGE)
+        for header in headers
+        if header.parent is None and header.tags.get(DAGSTER_RUN_TAG) in changes.run_ids
+    ]
+    return _Workflows(changes, tuple(found))
 
 
 def _cancel_workflows(

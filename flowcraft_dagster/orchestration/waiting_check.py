@@ -15,6 +15,7 @@ from flowcraft_dagster.orchestration.translator import make_runtime_key
 from flowcraft_dagster.ports.index import RunIndex
 from flowcraft_dagster.ports.records import AWAITING, RunHeader, RunQuery
 from flowcraft_dagster.runtime.blocking_client import Client
+from flowcraft_dagster.runtime.live_runs import read_live_runs
 from flowcraft_dagster.runtime.result import OpenWait
 from flowcraft_dagster.runtime.waits import ANSWERABLE
 
@@ -96,16 +97,12 @@ class _WaitingRuns:
 async def _find_waiting(index: RunIndex) -> _WaitingRuns:
     count = 0
     longest: list[RunHeader] = []
-    position: str | None = None
     try:
-        while True:
-            page = await index.scan_live_runs(position, PAGE)
-            found = [header for header in page.headers if header.status == AWAITING]
+        async for headers in read_live_runs(index, PAGE):
+            found = [header for header in headers if header.status == AWAITING]
             count += len(found)
             longest = nsmallest(MOST_WAITS_READ, [*longest, *found], key=lambda header: header.updated_at)
-            position = page.cursor
-            if position is None:
-                return _WaitingRuns(count, tuple(longest))
+        return _WaitingRuns(count, tuple(longest))
     except StoreAccessDenied:
         # A scan tidies the listing up. Who may only read gets what a listing has, which is the latest runs.
         query = RunQuery(statuses=frozenset({AWAITING}), with_children=True, limit=MOST_WAITING)

@@ -21,6 +21,7 @@ from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.ports.records import AWAITING, Message, RunHeader
 from flowcraft_dagster.runtime.history import find_last_opened
+from flowcraft_dagster.runtime.live_runs import read_live_runs
 from flowcraft_dagster.runtime.messages import JobMessage, encode_job
 
 logger = logging.getLogger(__name__)
@@ -99,16 +100,12 @@ class Reconciler:
             InfrastructureError: the listing cannot be read; runs woken before stay woken.
         """
         stats = ReconciliationStats()
-        cursor: str | None = None
-        while True:
-            page = await self.backend.index.scan_live_runs(cursor, PAGE)
-            await asyncio.gather(*(self._look_at(header, everything, stats) for header in page.headers))
-            stats.scanned_runs += len(page.headers)
+        async for headers in read_live_runs(self.backend.index, PAGE):
+            await asyncio.gather(*(self._look_at(header, everything, stats) for header in headers))
+            stats.scanned_runs += len(headers)
             if on_page is not None:
                 on_page(stats)
-            cursor = page.cursor
-            if cursor is None:
-                return stats
+        return stats
 
     async def _look_at(self, listed: RunHeader, everything: bool, stats: ReconciliationStats) -> None:
         if not everything and not self._is_suspect(listed):

@@ -16,6 +16,7 @@ from flowcraft_dagster.ports.backend import Backend
 from flowcraft_dagster.ports.clock import Clock
 from flowcraft_dagster.ports.records import RunHeader
 from flowcraft_dagster.runtime.emission import list_ancestors
+from flowcraft_dagster.runtime.live_runs import read_live_runs
 from flowcraft_dagster.runtime.options import RuntimeOptions
 
 logger = logging.getLogger(__name__)
@@ -72,18 +73,13 @@ class ForgettingPass:
         return not is_over
 
     async def _look_at_live_runs(self) -> None:
-        cursor: str | None = None
-        while True:
-            page = await self._backend.index.scan_live_runs(cursor, PAGE)
-            for header in page.headers:
+        async for headers in read_live_runs(self._backend.index, PAGE):
+            for header in headers:
                 self._live.add(header.run_id)
                 if header.parent is not None:
                     self._needed.add(header.parent.run_id)
                 if header.retry_of is not None and header.seq == 0:
                     self._needed.add(header.retry_of)
-            cursor = page.cursor
-            if cursor is None:
-                return
 
     def _is_needed(self, header: RunHeader) -> bool:
         if header.run_id in self._needed:
